@@ -1,0 +1,108 @@
+"""What a gateway reports on Socket.IO, by one table of event names.
+
+The gateway sends every session's events to every client, some without saying whose they are. Those are attributed by
+what is known (the id of a message that we sent) or counted and dropped, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import cast
+
+from wa_supervisor.domain.message_ids import stanza_of
+from wa_supervisor.domain.messages import InboundMessage, LeftOut, read_message
+from wa_supervisor.domain.names import GatewayName, SessionName, StanzaId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginOffered:
+    """A QR or pairing code is on offer. Without a session (after a close and start) those that start must poll."""
+
+    session: SessionName | None
+    kind: str
+    data: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionNudged:
+    """Something happened to a session: look at it now. Without a session: look at all."""
+
+    session: SessionName | None
+    event: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AckSeen:
+    """WhatsApp's word on one message: -1 error, 0 pending, 1 sent, 2 delivered, 3 read, 4 played."""
+
+    stanza: StanzaId
+    ack: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignored:
+    """An event that nobody here needs, or cannot be read."""
+
+    event: str
+
+
+GatewayEvent = InboundMessage | LeftOut | LoginOffered | SessionNudged | AckSeen | Ignored
+
+
+def read_event(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:
+    """Read one event. Never raises: what cannot be read is `Ignored` or `LeftOut`."""
+    reader = _READERS.get(name)
+    return reader(name, payload, gateway) if reader else Ignored(event=name[:40])
+
+
+def _message(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:
+    del name
+    return read_message(payload, gateway)
+
+
+def _login(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:
+    del gateway
+    fields = cast("dict[str, object]", payload) if isinstance(payload, dict) else {}
+    data = fields.get("data") or fields.get("phoneCode")
+    if not isinstance(data, str):
+        return Ignored(event=name)
+    return LoginOffered(session=_session(fields.get("session")), kind=_LOGIN_KINDS[name], data=data)
+
+
+def _nudge(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:
+    del gateway
+    fields = cast("dict[str, object]", payload) if isinstance(payload, dict) else {}
+    return SessionNudged(session=_session(payload) or _session(fields.get("session")), event=name)
+
+
+def _ack(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:
+    del gateway
+    fields = cast("dict[str, object]", payload) if isinstance(payload, dict) else {}
+    stanza, ack = stanza_of(fields.get("id")), fields.get("ack")
+    if stanza is None or not isinstance(ack, int) or isinstance(ack, bool):
+        return Ignored(event=name)
+    return AckSeen(stanza=stanza, ack=ack)
+
+
+def _session(value: object) -> SessionName | None:
+    return SessionName(value) if isinstance(value, str) and 0 < len(value) <= 200 else None
+
+
+_LOGIN_KINDS = {"qrCode": "qr", "phoneCode": "code"}
+
+_READERS: Mapping[str, Callable[[str, object, GatewayName], GatewayEvent]] = MappingProxyType(
+    {
+        "received-message": _message,
+        "qrCode": _login,
+        "phoneCode": _login,
+        "session-logged": _nudge,
+        "session-error": _nudge,
+        "whatsapp-status": _nudge,
+        "onack": _ack,
+    }
+)
+
+EVENT_NAMES = frozenset(_READERS)
+"""The only events worth decoding."""

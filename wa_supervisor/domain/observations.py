@@ -1,0 +1,141 @@
+"""What the engine tells its observers: frozen values, nothing else.
+
+Status, metrics and logs are subscribers. Adding one never touches the engine; an observer must not block and must not
+raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId, SessionName
+from wa_supervisor.domain.status import Transition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionMoved:
+    """A session's life took a step."""
+
+    integration: IntegrationId
+    session: SessionName | None
+    gateway: GatewayName | None
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageHandedOver:
+    """A message is in its agent's stream; `listeners` agents heard it on the channel."""
+
+    integration: IntegrationId
+    gateway: GatewayName
+    listeners: int
+    latency: float
+    """Seconds from the event's arrival to the hand-over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateDropped:
+    """A message that was handed over before came again."""
+
+    integration: IntegrationId
+    gateway: GatewayName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageLeftOut:
+    """A payload was not for the agent."""
+
+    gateway: GatewayName
+    reason: str
+    detail: str
+    integration: IntegrationId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplySent:
+    """The gateway took a reply."""
+
+    integration: IntegrationId
+    gateway: GatewayName
+    latency: float
+    """Seconds from the reply's arrival to the gateway's answer."""
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyDead:
+    """A reply became a dead letter."""
+
+    agent: AgentId
+    integration: IntegrationId | None
+    gateway: GatewayName | None
+    reason: str
+    is_unknown: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventUnattributed:
+    """A gateway event that names no session and no message of ours."""
+
+    gateway: GatewayName
+    event: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayChanged:
+    """A gateway's gate opened or closed, or its event connection came or went."""
+
+    gateway: GatewayName
+    what: str
+    """`gate_opened`, `gate_closed`, `feed_connected` or `feed_lost`."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """One round of comparing the wish with what is there."""
+
+    seconds: float
+    wanted: int
+    invalid: int
+    changed: int
+    error: str | None
+    """Why the round could not be made, if it could not; what runs goes on with the last known wish."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Something went wrong that no state shows. `where` is a constant; `message` is for a person."""
+
+    where: str
+    message: str
+    error: BaseException | None = None
+    integration: IntegrationId | None = None
+    gateway: GatewayName | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """Work that did not end within the deadline of a stop, by name."""
+
+    integration: IntegrationId
+    what: str
+    count: int
+
+
+Observation = (
+    SessionMoved
+    | MessageHandedOver
+    | DuplicateDropped
+    | MessageLeftOut
+    | ReplySent
+    | ReplyDead
+    | EventUnattributed
+    | GatewayChanged
+    | Reconciled
+    | Trouble
+    | Abandoned
+)
+
+Observer = Callable[[Observation], None]

@@ -1,0 +1,115 @@
+"""Every number of the engine, in values whose fields say unit and reason.
+
+The daemon fills them from the configuration, tests as they need; nothing in the engine has a number of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPolicy:
+    """How a session is brought up, watched and brought back."""
+
+    poll_starting: float = 2.0
+    """Seconds between status polls while it starts: the gateway has no event for most of what can go wrong."""
+    poll_connected: float = 45.0
+    """Seconds between polls of a connected session: each costs the gateway about 50 ms of bcrypt."""
+    alive_evidence: float = 60.0
+    """Seconds for which a message or an ack proves it alive, so that no poll is needed."""
+    start_timeout: float = 90.0
+    """Seconds that a browser may take to start before it counts as stuck."""
+    login_rounds: int = 10
+    """How often a login is offered (about a minute each) before only the operator can start it again."""
+    healthy_after: float = 300.0
+    """Seconds of running after which earlier failures are forgiven."""
+    backoff_initial: float = 1.0
+    """Seconds: upper bound of the first, fully jittered, delay."""
+    backoff_max: float = 300.0
+    """Seconds: cap of the delay. A passing cause is retried for ever."""
+    close_timeout: float = 30.0
+    """Seconds that closing a session at its gateway may take when it is removed; a hung page answers after 180."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePolicy:
+    """How a gateway is spared."""
+
+    starts_at_once: int = 2
+    """Browsers that may start at the same time: each takes a core for seconds."""
+    start_interval: float = 0.5
+    """Seconds between two starts."""
+    probe_interval: float = 5.0
+    """Seconds, jittered by half, between probes of a gateway that is down: one for all its sessions."""
+    reconnect_initial: float = 1.0
+    """Seconds: upper bound of the first, fully jittered, delay before the event connection is made again."""
+    reconnect_max: float = 30.0
+    """Seconds: cap of that delay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundPolicy:
+    """How messages go to the agents."""
+
+    queue_per_session: int = 1000
+    """Messages of one session that may wait for Redis; a full queue stops reading from the gateway."""
+    retry_initial: float = 0.2
+    """Seconds: upper bound of the first delay before a hand-over is tried again."""
+    retry_max: float = 5.0
+    """Seconds: cap of that delay. A hand-over is tried until it succeeds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundPolicy:
+    """How replies go to the people."""
+
+    in_flight_per_session: int = 4
+    """Sends of one session at the same time; one chat never has two."""
+    queue_per_session: int = 1000
+    """Replies of one session that may wait; what comes beyond becomes a dead letter."""
+    ack_timeout: float = 30.0
+    """Seconds to wait for WhatsApp's ack when the gateway's answer has none."""
+    attempts: int = 5
+    """Tries of a send that certainly had no effect."""
+    backoff_initial: float = 0.5
+    """Seconds: upper bound of the first delay between tries."""
+    backoff_max: float = 30.0
+    """Seconds: cap of that delay."""
+    hold_longest: float = 3600.0
+    """Seconds that a reply waits for its session to be connected before it becomes a dead letter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypingPolicy:
+    """How "typing" is shown until the reply."""
+
+    enabled: bool = True
+    refresh: float = 10.0
+    """Seconds between refreshes: WhatsApp drops the indicator after about 25, and each costs the gateway 50 ms."""
+    longest: float = 60.0
+    """Seconds after which it ends without a reply."""
+    off_timeout: float = 5.0
+    """Seconds that switching it off may take when everything else is being cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorPolicy:
+    """How often the whole is looked at."""
+
+    resync: float = 30.0
+    """Seconds, jittered by a fifth, between comparisons of the whole wish without a notification."""
+    debounce: float = 0.05
+    """Seconds to gather a burst of notifications into one comparison."""
+    status_refresh: float = 15.0
+    """Seconds between confirmations of every status; at most a third of `status_ttl`."""
+    status_ttl: float = 60.0
+    """Seconds after which an unconfirmed status is shown as Unknown."""
+    retry_initial: float = 0.5
+    """Seconds: upper bound of the first delay before a lost store is tried again."""
+    retry_max: float = 5.0
+    """Seconds: cap of that delay."""
+    drain_timeout: float = 20.0
+    """Seconds that what is in flight has to finish before it is cancelled."""
+    cancel_timeout: float = 5.0
+    """Seconds that cancelled work has to clean up before it is named and abandoned."""

@@ -1,0 +1,222 @@
+"""What the engine needs from the outside, as small Protocols.
+
+Each docstring says what a caller may rely on: order, duplicates, errors, and what cancelling does. Adapters turn every
+exception of their library into ours (`wa_supervisor.domain.errors`); nothing else leaves a port. Every method may be
+cancelled at any await without leaking a connection, and the next call works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wa_supervisor.domain.dead_letters import DeadLetter
+from wa_supervisor.domain.gateway import GatewayHealth, SessionAccess, SessionReport, StartOptions
+from wa_supervisor.domain.message_ids import Identity
+from wa_supervisor.domain.messages import Sender
+from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, IntegrationId
+from wa_supervisor.domain.people import Person
+from wa_supervisor.domain.replies import IncomingReply
+from wa_supervisor.domain.sending import SendOutcome
+from wa_supervisor.domain.status import DaemonStatus, LoginOffer, SessionStatus
+
+
+class Wish(Protocol):
+    """The hash of desired integrations."""
+
+    async def read(self) -> Mapping[str, bytes]:
+        """Give the whole hash, field -> record, as one snapshot.
+
+        Raises `StoreUnavailableError` when it cannot be read; an empty mapping means that the hash is really empty.
+        """
+
+    async def watch(self, ring: Callable[[], None]) -> None:
+        """Call `ring` whenever the hash may have changed, until cancelled; ring once when listening begins.
+
+        Notifications may be lost, doubled or not allowed by the server: a ring only means "look again". Raises
+        `StoreUnavailableError` when the connection is lost; the caller comes back.
+        """
+
+
+class Gateway(Protocol):
+    """Calls to one wppconnect-server, for any of its sessions.
+
+    Raises `GatewayUnreachableError` when the request certainly was not sent, `GatewayAnswerError` when the gateway did
+    not answer (in time, readably, below 500), `WrongSecretError` and `TokenRefusedError` (after one fresh token).
+    Nothing is repeated inside, except once after a refused token, where nothing had its effect.
+    """
+
+    @property
+    def name(self) -> GatewayName:
+        """The operator's name for it."""
+
+    async def health(self) -> GatewayHealth:
+        """Ask `healthz`: costs the gateway nothing, needs no token."""
+
+    async def start(self, access: SessionAccess, options: StartOptions) -> None:
+        """Start the session's browser. Answers at once with the state before; does nothing to a stuck session."""
+
+    async def report(self, access: SessionAccess) -> SessionReport:
+        """Ask `status-session`: a memory of the last event, not a fact."""
+
+    async def is_connected(self, access: SessionAccess) -> bool:
+        """Ask `check-connection-session`: looks at the page; still true over a dead WhatsApp socket."""
+
+    async def close(self, access: SessionAccess) -> None:
+        """Close the session's browser and keep its login. The 500 for a stuck session is success: it resets it."""
+
+    async def send_text(self, access: SessionAccess, chat: ChatId, text: str) -> SendOutcome:
+        """Send one text. Expected refusals are outcomes: `Sent`, `NotSent`, `Unknown`.
+
+        Connect errors and refused tokens come as `NotSent` too (nothing left), time-outs, broken connections and 5xx
+        as `Unknown`; only cancellation leaves without an outcome.
+        """
+
+    async def set_typing(self, access: SessionAccess, chat: ChatId, on: bool) -> None:
+        """Show or hide "typing" in a chat."""
+
+
+class EventSink(Protocol):
+    """Where a gateway's events go."""
+
+    def connected(self) -> None:
+        """Say that the connection stands: from now on nothing that the gateway reports is missed."""
+
+    async def deliver(self, name: str, payload: object) -> None:
+        """Take one event, decoded from JSON. Called one at a time, in order; waiting here is back-pressure."""
+
+
+class GatewayEvents(Protocol):
+    """The one Socket.IO connection of one gateway."""
+
+    async def listen(self, sink: EventSink, names: frozenset[str]) -> None:
+        """Connect, then deliver every event whose name is in `names` until the connection ends.
+
+        Never returns normally: raises `FeedLostError` when the connection cannot be made or ends. Never reconnects by
+        itself. Cancelling closes the connection.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """One message on its way to an agent."""
+
+    agent_id: AgentId
+    integration_id: IntegrationId
+    identity: Identity
+    chat: ChatId
+    payload: bytes = field(repr=False)
+    marks_typing: bool
+    """Remember, in the same step, that "typing" is about to be shown in the chat."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """It is in the agent's stream."""
+
+    entry: str
+    listeners: int
+    """How many heard it on the channel at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenBefore:
+    """It had been handed over before; nothing was done."""
+
+
+class AgentInbox(Protocol):
+    """The way to the agents."""
+
+    async def hand_over(self, handover: HandOver) -> HandedOver | SeenBefore:
+        """Seen-check, stream, channel, and "this integration owns the chat", as one atomic step.
+
+        May be repeated after a `StoreUnavailableError`: if the first try had its effect, the answer is `SeenBefore`.
+        """
+
+    async def owner_of(self, agent_id: AgentId, chat: ChatId) -> IntegrationId | None:
+        """Give the integration that last received a message from `chat` for this agent."""
+
+    async def typing_left_on(self, integration_id: IntegrationId) -> Sequence[ChatId]:
+        """Give the chats in which "typing" may still be shown, also by a daemon that died."""
+
+    async def typing_ended(self, integration_id: IntegrationId, chat: ChatId) -> None:
+        """Forget that "typing" may be shown in `chat`."""
+
+
+class AgentOutbox(Protocol):
+    """What the agents answer."""
+
+    def follow(self, agents: frozenset[AgentId]) -> None:
+        """Listen to exactly these agents from now on. Level, not edge: call it with the whole set whenever it changes."""
+
+    async def listen(self, deliver: Callable[[IncomingReply], Awaitable[None]]) -> None:
+        """Deliver what the followed agents say on channel and stream, in each agent's order, until cancelled.
+
+        Channel payloads come once and are kept by nobody. Stream entries come at least once until `settle`; one that
+        an earlier daemon took up and never settled comes with `begun_before`. Raises `StoreUnavailableError` when the
+        connection is lost; the caller comes back.
+        """
+
+    async def begin(self, reply: IncomingReply) -> None:
+        """Record that a stream entry is about to be sent, so that a crash does not send it twice. No-op for channel."""
+
+    async def undo(self, reply: IncomingReply) -> None:
+        """Take `begin` back: it certainly was not sent. No-op for channel payloads."""
+
+    async def settle(self, reply: IncomingReply) -> None:
+        """Say that the fate of a stream entry is known: sent or a dead letter. No-op for channel payloads."""
+
+
+class DeadLetters(Protocol):
+    """The stream of what could not be delivered; bounded."""
+
+    async def bury(self, letter: DeadLetter) -> None:
+        """Keep one letter. Raises `StoreUnavailableError`; repeating may keep it twice."""
+
+
+class People(Protocol):
+    """Users and their authorisations."""
+
+    async def get_or_create(self, agent_id: AgentId, sender: Sender) -> Person:
+        """Find the person or make them known, with the stored authorisation for this agent.
+
+        A new person with a phone number is authorised at once; an existing one keeps the stored answer. Raises
+        `StoreUnavailableError` when users cannot be looked up.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """An operator's one-off wish."""
+
+    id: str
+    verb: str
+    integration_id: IntegrationId
+    reason: str
+
+
+class Commands(Protocol):
+    """The stream of one-off commands."""
+
+    async def listen(self, take: Callable[[Command], None]) -> None:
+        """Give every command from now on to `take`, in order, until cancelled. Raises `StoreUnavailableError`."""
+
+
+class StatusBoard(Protocol):
+    """Where operators, the hub and the next daemon read how things are."""
+
+    async def publish(self, statuses: Sequence[SessionStatus], hub: Mapping[AgentId, Mapping[str, str]]) -> None:
+        """Write these statuses and these agents' hub fields; others stay. Idempotent."""
+
+    async def keep_only(self, ids: frozenset[IntegrationId], agents: frozenset[AgentId]) -> None:
+        """Remove the statuses of integrations, and the hub fields written by us of agents, that are not given."""
+
+    async def announce(self, daemon: DaemonStatus, ttl: float) -> None:
+        """Say that this daemon is alive, for `ttl` seconds."""
+
+    async def farewell(self, daemon_id: str) -> None:
+        """Take the announcement back."""
+
+    async def offer_login(self, integration_id: IntegrationId, offer: LoginOffer | None) -> None:
+        """Show, or with `None` take back, what a person needs to log the session in; expires by itself."""
