@@ -25,3 +25,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     chat_id: str | None = None
     payload: str = ""
     """As it came, cut at 65,536 characters."""
+
+    def __repr__(self) -> str:
+        """Say what it is about, not what a person was to read."""
+        return f"DeadLetter(direction={self.direction!r}, reason={self.reason!r}, integration={self.integration_id!r})"

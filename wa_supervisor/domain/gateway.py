@@ -29,7 +29,7 @@ class GatewayStatus(StrEnum):
         if value is None:
             return cls.CLOSED
         try:
-            return cls(str(value).upper())
+            return cls(value.upper()) if isinstance(value, str) else cls.UNKNOWN
         except ValueError:
             return cls.UNKNOWN
 

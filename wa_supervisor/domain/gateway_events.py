@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import cast
 
 from wa_supervisor.domain.message_ids import stanza_of
-from wa_supervisor.domain.messages import InboundMessage, LeftOut, read_message
+from wa_supervisor.domain.messages import InboundMessage, LeftOut, read_message, read_session_name
 from wa_supervisor.domain.names import GatewayName, SessionName, StanzaId
 
 
@@ -23,6 +23,8 @@ class LoginOffered:
     session: SessionName | None
     kind: str
     data: str = field(repr=False)
+    phone: str | None = field(default=None, repr=False)
+    """Digits of the number that a pairing code is for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +68,22 @@ def _login(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:
     del gateway
     fields = cast("dict[str, object]", payload) if isinstance(payload, dict) else {}
     data = fields.get("data") or fields.get("phoneCode")
-    if not isinstance(data, str):
+    if not isinstance(data, str) or not data or not data.isprintable():
         return Ignored(event=name)
-    return LoginOffered(session=_session(fields.get("session")), kind=_LOGIN_KINDS[name], data=data)
+    phone = fields.get("phone")
+    return LoginOffered(
+        session=read_session_name(fields.get("session")),
+        kind=_LOGIN_KINDS[name],
+        data=data,
+        phone=phone if isinstance(phone, str) and phone.isprintable() else None,
+    )
 
 
 def _nudge(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:
     del gateway
     fields = cast("dict[str, object]", payload) if isinstance(payload, dict) else {}
-    return SessionNudged(session=_session(payload) or _session(fields.get("session")), event=name)
+    session = read_session_name(payload) or read_session_name(fields.get("session"))
+    return SessionNudged(session=session, event=name)
 
 
 def _ack(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:
@@ -84,10 +93,6 @@ def _ack(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:
     if stanza is None or not isinstance(ack, int) or isinstance(ack, bool):
         return Ignored(event=name)
     return AckSeen(stanza=stanza, ack=ack)
-
-
-def _session(value: object) -> SessionName | None:
-    return SessionName(value) if isinstance(value, str) and 0 < len(value) <= 200 else None
 
 
 _LOGIN_KINDS = {"qrCode": "qr", "phoneCode": "code"}

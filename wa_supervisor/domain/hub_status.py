@@ -1,7 +1,7 @@
 """The same status in the words of a PlatformAI-HUB: the fields of `integration_status:{agent_id}:whatsapp`.
 
 The hub has one status for an agent's WhatsApp, however many sessions the agent has: the best of them speaks. Fields are
-strings; `pid` is the daemon's, because the hub takes a status with a dead local pid for a lost process.
+strings; `pid` is the daemon's or absent, because the hub takes a status with a dead local pid for a lost process.
 """
 
 from __future__ import annotations
@@ -40,15 +40,20 @@ def hub_status(statuses: Sequence[SessionStatus]) -> dict[str, str]:
         (at for s in statuses for at in (s.traffic.last_in_at, s.traffic.last_out_at) if at is not None),
         default=best.since,
     )
-    return {
+    fields = {
         "status": word,
-        "pid": str(best.pid),
         "last_active": repr(float(last_active)),
         "error_detail": f"{best.reason}: {best.message}" if word == "error" else "",
-        "start_attempt_utc": _iso(best.since),
+        "start_attempt_utc": _iso(_started_at(best)),
         "last_updated_utc": _iso(best.observed_at),
         "reason": best.reason,
     }
+    return fields | {"pid": str(best.pid)} if best.pid else fields
+
+
+def _started_at(status: SessionStatus) -> float:
+    starts = [step.at for step in status.transitions if step.target is State.STARTING]
+    return starts[-1] if starts else status.since
 
 
 def _iso(at: float) -> str:

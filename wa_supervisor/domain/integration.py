@@ -81,6 +81,7 @@ def read_integration(field_name: str, record: bytes, defaults: Defaults) -> Inte
     revision = hashlib.blake2s(record, digest_size=6).hexdigest()
     agent_id: AgentId | None = None
     try:
+        _name("id", name)
         given = _decode(record)
         agent_id = _agent_id_if_any(given)
         fields = _read_fields(given)
@@ -118,7 +119,7 @@ def _read_fields(given: Mapping[str, object]) -> dict[str, object]:
         target = _ALIASES.get(key, key)
         reader = _KEYS.get(target)
         if reader is None:
-            raise _WrongKeyError(f"{key}: no such key{_did_you_mean(key)}")
+            raise _WrongKeyError(f"{_shown(key)}: no such key{_did_you_mean(key)}")
         if target in fields and fields[target] != value:
             raise _WrongKeyError(f"{key}: given twice under two names, with different values")
         if value is not None:
@@ -136,6 +137,10 @@ def _build(name: IntegrationId, revision: str, fields: dict[str, object], defaul
     return Integration(id=name, revision=revision, **fields)  # type: ignore[arg-type]  # _KEYS gives each its type
 
 
+def _shown(key: str) -> str:
+    return (key if key.isprintable() else ascii(key))[:60]
+
+
 def _did_you_mean(key: str) -> str:
     close = difflib.get_close_matches(key, [*_KEYS, *_ALIASES], n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(_KEYS))}"
@@ -143,14 +148,18 @@ def _did_you_mean(key: str) -> str:
 
 def _agent_id_if_any(given: Mapping[str, object]) -> AgentId | None:
     value = given.get("agent_id")
-    return AgentId(value) if isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME else None
+    return AgentId(value) if isinstance(value, str) and _is_name(value) else None
 
 
 _LONGEST_NAME = 200
 
 
+def _is_name(value: str) -> bool:
+    return bool(value.strip()) and len(value) <= _LONGEST_NAME and value.isprintable()
+
+
 def _name(key: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST_NAME or not value.isprintable():
+    if not isinstance(value, str) or not _is_name(value):
         raise _WrongKeyError(f"{key}: must be a text of 1 to {_LONGEST_NAME} printable characters")
     return value
 
@@ -192,16 +201,20 @@ def _whatsapp(key: str, value: object) -> str:
 
 
 def _proxy(key: str, value: object) -> Proxy:
-    if not isinstance(value, dict) or not isinstance(cast("dict[str, object]", value).get("url"), str):
+    if not isinstance(value, dict):
         raise _WrongKeyError(f"{key}: must be an object with 'url' and, where needed, 'username' and 'password'")
-    fields = cast("dict[str, object]", value)
+    given = cast("dict[str, object]", value)
+    fields = {name: part for name, part in given.items() if part is not None}
     wrong = [name for name, part in fields.items() if name not in _PROXY_KEYS or not isinstance(part, str)]
     if wrong:
-        raise _WrongKeyError(f"{key}.{wrong[0]}: not understood; known: {', '.join(_PROXY_KEYS)}, each a text")
+        raise _WrongKeyError(f"{key}.{_shown(wrong[0])}: not understood; known: {', '.join(_PROXY_KEYS)}, each a text")
+    if not _PROXY_URL.fullmatch(cast("str", fields.get("url", ""))):
+        raise _WrongKeyError(f"{key}.url: must be an address such as http://10.0.0.1:3128, without a user or password")
     return Proxy(**cast("dict[str, str]", fields))
 
 
 _PROXY_KEYS = ("url", "username", "password")
+_PROXY_URL = re.compile(r"[!-?A-~]{1,500}")
 
 _KEYS: Mapping[str, Callable[[str, object], object]] = {
     "agent_id": _name,

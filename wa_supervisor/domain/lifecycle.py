@@ -59,7 +59,7 @@ def _rows(sources: Iterable[State], cause: Cause, target: State) -> dict[tuple[S
 
 TRANSITIONS: Mapping[tuple[State, Cause], State] = MappingProxyType(
     {
-        **_rows((_S.PENDING, _S.BACKOFF, _S.HELD), _C.START, _S.STARTING),
+        **_rows((_S.PENDING, _S.BACKOFF, _S.HELD, *_TRYING), _C.START, _S.STARTING),
         **_rows((_S.STARTING, _S.AWAITING_LOGIN, _S.RUNNING, _S.DEGRADED), _C.LOGIN_NEEDED, _S.AWAITING_LOGIN),
         **_rows((_S.STARTING, _S.AWAITING_LOGIN, _S.DEGRADED), _C.CONNECTED, _S.RUNNING),
         **_rows((_S.RUNNING, _S.DEGRADED), _C.DOUBT, _S.DEGRADED),
@@ -89,10 +89,6 @@ def next_state(state: State, cause: Cause) -> State:
 
 
 def is_serving(state: State) -> bool:
-    """Whether the session is logged in, as far as anybody knows, so that replies may be sent."""
-    return state in {State.RUNNING, State.DEGRADED}
-
-
-def is_up(state: State) -> bool:
-    """Whether an operator would call the session running."""
+    """Whether replies may be sent: only while the session is known to be connected, not while that is in doubt."""
     return state is State.RUNNING
+

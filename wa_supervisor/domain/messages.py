@@ -10,12 +10,12 @@ left out *without* being remembered as seen, so the second is not taken for a re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import cast
 
 from wa_supervisor.domain.chats import ChatKind, chat_kind, phone_of, read_chat_id
-from wa_supervisor.domain.message_ids import Identity, MessageId, identity_of, read_message_id
+from wa_supervisor.domain.message_ids import Identity, MessageId, identity_of, read_message_id, read_stanza
 from wa_supervisor.domain.names import ChatId, GatewayName, SessionName
 
 MAX_TEXT = 65_536
@@ -73,7 +73,7 @@ class InboundMessage:
     """The serialised id, which the gateway's other calls want."""
     chat: ChatId
     sender: Sender
-    text: str
+    text: str = field(repr=False)
     type: str
     sent_at: int
     """Seconds since the epoch by WhatsApp's clock; 0 when it did not say."""
@@ -97,10 +97,15 @@ def read_message(payload: object, gateway: GatewayName) -> InboundMessage | Left
     fields = _object(envelope.get("response"))
     if fields is None:
         return LeftOut(reason=LeftOutReason.NOT_AN_OBJECT)
-    session = fields.get("session") or envelope.get("session")
-    if not isinstance(session, str) or not 0 < len(session) <= 200:
+    session = read_session_name(fields.get("session") or envelope.get("session"))
+    if session is None:
         return LeftOut(reason=LeftOutReason.NO_SESSION)
-    return _read_fields(fields, SessionName(session), gateway)
+    return _read_fields(fields, session, gateway)
+
+
+def read_session_name(value: object) -> SessionName | None:
+    """Read the session that an event names; whether it is one of ours is not known here."""
+    return SessionName(value) if isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable() else None
 
 
 def _read_fields(fields: dict[str, object], session: SessionName, gateway: GatewayName) -> InboundMessage | LeftOut:
@@ -126,7 +131,7 @@ def _read_fields(fields: dict[str, object], session: SessionName, gateway: Gatew
         text=text,
         type=kind,
         sent_at=_seconds(fields.get("t")) or _seconds(fields.get("timestamp")),
-        quoted=_quoted(fields),
+        quoted=read_stanza(fields.get("quotedStanzaID")),
     )
 
 
@@ -155,12 +160,10 @@ def _refusal_of_chat(chat: ChatId) -> LeftOutReason | None:
 def _refusal_of_content(kind: str, text: str) -> LeftOutReason | None:
     if kind == "ciphertext":
         return LeftOutReason.AWAITING_DECRYPTION
-    if kind in _MEDIA_TYPES:
-        return None if text else LeftOutReason.MEDIA_WITHOUT_TEXT
-    if kind not in _TEXT_TYPES:
+    if kind not in _TEXT_TYPES | _MEDIA_TYPES:
         return LeftOutReason.UNSUPPORTED_TYPE
     if not text:
-        return LeftOutReason.NO_TEXT
+        return LeftOutReason.MEDIA_WITHOUT_TEXT if kind in _MEDIA_TYPES else LeftOutReason.NO_TEXT
     return LeftOutReason.TEXT_TOO_LONG if len(text) > MAX_TEXT else None
 
 
@@ -186,28 +189,25 @@ def _sender_of(fields: dict[str, object], message_id: MessageId, chat: ChatId) -
 
 def _name_of(fields: dict[str, object], about: dict[str, object]) -> str:
     for value in (about.get("pushname"), fields.get("notifyName"), about.get("name")):
-        if isinstance(value, str) and value.strip():
-            return _without_nul(value.strip())[:200]
+        name = _clean(value[:200]).strip() if isinstance(value, str) else ""
+        if name:
+            return name
     return ""
 
 
 def _text_of(fields: dict[str, object], kind: str) -> str:
     if kind in _MEDIA_TYPES:
         caption = fields.get("caption")
-        is_file_name = fields.get("isCaptionByUser") is False or caption == fields.get("filename")
-        return _without_nul(caption) if isinstance(caption, str) and not is_file_name else ""
+        if not isinstance(caption, str) or caption == fields.get("filename"):
+            return ""
+        return "" if fields.get("isCaptionByUser") is False else _clean(caption)
     for value in (fields.get("body"), fields.get("content")):
         if isinstance(value, str) and value:
-            return _without_nul(value)
+            return _clean(value)
     return ""
 
 
-def _quoted(fields: dict[str, object]) -> str | None:
-    stanza = fields.get("quotedStanzaID")
-    return stanza if isinstance(stanza, str) and 0 < len(stanza) <= 256 else None
-
-
-def _without_nul(text: str) -> str:
+def _clean(text: str) -> str:
     # PostgreSQL refuses NUL, JSON for agents must be valid UTF-8 and lone surrogates are not.
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
@@ -221,6 +221,8 @@ def _word(value: object) -> str:
 
 
 def _seconds(value: object) -> int:
+    if isinstance(value, str) and len(value) <= 11 and value.isascii() and value.isdigit():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
     return int(value) if 0 < value < 1e11 else 0

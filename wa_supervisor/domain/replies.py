@@ -70,7 +70,7 @@ def read_reply(incoming: IncomingReply) -> Reply | NotOurs | BadReply:
     if not isinstance(decoded, dict):
         return BadReply(reason="NotAnObject", message="a reply is a JSON object")
     fields = cast("dict[str, object]", decoded)
-    if fields.get("channel", "whatsapp") != "whatsapp":
+    if fields.get("channel") not in (None, "whatsapp"):
         return NotOurs()
     return _read_fields(fields, incoming)
 

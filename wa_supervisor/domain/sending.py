@@ -62,7 +62,7 @@ def outcome_of_answer(status: int, body: object) -> SendOutcome:
     if status in {200, 201}:
         return _outcome_of_success(fields)
     message = _text(fields.get("message")) or f"the gateway answered {status}"
-    if status == 404 and message.casefold() == "disconnected":
+    if status == 404 and "disconnected" in {_text(fields.get(key)).casefold() for key in ("status", "message")}:
         return NotSent(reason="Disconnected", message=message, repeat=Repeat.WHEN_CONNECTED)
     if status in {401, 413, 414, 431}:
         return NotSent(reason=f"Http{status}", message=message, repeat=Repeat.NEVER)
@@ -86,11 +86,14 @@ def _outcome_of_success(fields: dict[str, object]) -> SendOutcome:
     if any(ack is not None and ack < 0 for ack in acks):
         return Unknown(reason="AckError", message="WhatsApp reported an error for the message")
     stanzas = tuple(stanza for model in models if (stanza := stanza_of(model.get("id"))))
-    return Sent(stanzas=stanzas, acknowledged=all(ack is not None and ack >= 1 for ack in acks))
+    acknowledged = all(ack is not None and ack >= 1 for ack in acks)
+    if not stanzas and not acknowledged:
+        return Unknown(reason="UnreadableAnswer", message="the gateway's success names no message to wait for")
+    return Sent(stanzas=stanzas, acknowledged=acknowledged)
 
 
-def _ack(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _ack(value: object) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _text(value: object) -> str:

@@ -96,6 +96,10 @@ class LoginOffer(msgspec.Struct, frozen=True, kw_only=True):
     """The text behind the QR code, or the pairing code."""
     offered_at: float
 
+    def __repr__(self) -> str:
+        """Say everything but the code."""
+        return f"LoginOffer(kind={self.kind!r}, offered_at={self.offered_at!r})"
+
 
 class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """That a daemon is alive, and what it has: the value of `wa:daemon:{id}`."""

@@ -148,7 +148,7 @@ class AgentOutbox(Protocol):
     """What the agents answer."""
 
     def follow(self, agents: frozenset[AgentId]) -> None:
-        """Listen to exactly these agents from now on. Level, not edge: call it with the whole set whenever it changes."""
+        """Listen to exactly these agents from now on. Level, not edge: give the whole set at each change."""
 
     async def listen(self, deliver: Callable[[IncomingReply], Awaitable[None]]) -> None:
         """Deliver what the followed agents say on channel and stream, in each agent's order, until cancelled.

@@ -1,0 +1,58 @@
+"""WhatsApp's acks for the messages that we sent, by stanza.
+
+An ack may come before the gateway's answer to the send, or after, or never; it names no session. So the last ones are
+remembered for a while (bounded), and whoever sent a message can ask for its ack or wait for it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import anyio
+
+from wa_supervisor.domain.names import StanzaId
+
+REMEMBERED = 4096
+"""Acks of one gateway that are remembered: minutes of a busy gateway, far more than an answer is late."""
+
+
+class Acks:
+    """Acks of one gateway."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[StanzaId, int] = OrderedDict()
+        self._waiting: dict[StanzaId, anyio.Event] = {}
+        self._senders: OrderedDict[StanzaId, Callable[[], None]] = OrderedDict()
+
+    def sent_by(self, stanza: StanzaId, is_alive: Callable[[], None]) -> None:
+        """Remember whose message this is: an ack for it proves that its session lives."""
+        self._senders[stanza] = is_alive
+        if len(self._senders) > REMEMBERED:
+            self._senders.popitem(last=False)
+
+    def take(self, stanza: StanzaId, ack: int) -> bool:
+        """Take an ack; say whether it is for a message of ours."""
+        self._seen[stanza] = max(ack, self._seen.get(stanza, ack))
+        self._seen.move_to_end(stanza)
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        waiter = self._waiting.get(stanza)
+        if waiter is not None and (ack >= 1 or ack < 0):
+            waiter.set()
+        is_alive = self._senders.get(stanza)
+        if is_alive is not None and ack >= 1:
+            is_alive()
+        return is_alive is not None or waiter is not None
+
+    async def wait(self, stanza: StanzaId, seconds: float) -> int | None:
+        """Give the ack of a sent message that is not pending any more; `None` if it did not come in time."""
+        if self._seen.get(stanza, 0) == 0:
+            waiter = self._waiting.setdefault(stanza, anyio.Event())
+            try:
+                with anyio.move_on_after(seconds):
+                    await waiter.wait()
+            finally:
+                self._waiting.pop(stanza, None)
+        ack = self._seen.get(stanza, 0)
+        return ack if ack != 0 else None

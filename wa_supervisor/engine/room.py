@@ -1,0 +1,50 @@
+"""One gateway's room: its client, its gate and its feed, living and ending together."""
+
+from __future__ import annotations
+
+import anyio
+
+from wa_supervisor.domain.names import GatewayName
+from wa_supervisor.domain.observations import Observer
+from wa_supervisor.engine.feed import Feed
+from wa_supervisor.engine.gate import Gate
+from wa_supervisor.engine.policies import GatePolicy
+from wa_supervisor.engine.ports import Gateway, GatewayEvents
+
+
+class GatewayRoom:
+    """Everything that the sessions of one gateway share."""
+
+    def __init__(self, gateway: Gateway, events: GatewayEvents, policy: GatePolicy, observe: Observer) -> None:
+        self.gateway = gateway
+        self.gate = Gate(gateway, policy, observe)
+        self.feed = Feed(gateway=gateway, events=events, gate=self.gate, policy=policy, observe=observe)
+        self._scope = anyio.CancelScope()
+        self._feed_scope = anyio.CancelScope()
+
+    def __repr__(self) -> str:
+        return f"<GatewayRoom {self.name} {self.gate!r} {self.feed!r}>"
+
+    @property
+    def name(self) -> GatewayName:
+        """The gateway's name."""
+        return self.gateway.name
+
+    async def run(self) -> None:
+        """Listen and probe until closed or cancelled."""
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._run_feed)
+                await self.gate.run()
+
+    def stop_listening(self) -> None:
+        """Take nothing more from the gateway; calls to it still work."""
+        self._feed_scope.cancel()
+
+    def close(self) -> None:
+        """End it."""
+        self._scope.cancel()
+
+    async def _run_feed(self) -> None:
+        with self._feed_scope:
+            await self.feed.run()

@@ -1,0 +1,230 @@
+"""The supervisor: the whole wish, compared with what is there, again and again.
+
+A notification only wakes the loop; the whole hash is read and compared every time, and a jittered resync makes a lost
+notification harmless. One round is `reconcile_once`, a function that can be tested. When the wish cannot be read, what
+runs goes on with the last known one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NoReturn
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from wa_supervisor.domain.errors import StoreUnavailableError
+from wa_supervisor.domain.integration import Defaults, Integration
+from wa_supervisor.domain.names import IntegrationId
+from wa_supervisor.domain.observations import Abandoned, Observer, Reconciled, Trouble
+from wa_supervisor.domain.plan import Plan, Wanted, make_plan
+from wa_supervisor.domain.status import CommandResult, SessionStatus
+from wa_supervisor.domain.wish import Claim, read_wish
+from wa_supervisor.engine.keeper import Claims, Keeper
+from wa_supervisor.engine.policies import SupervisorPolicy
+from wa_supervisor.engine.ports import AgentOutbox, Command, Commands, Wish
+from wa_supervisor.engine.record import Record
+from wa_supervisor.engine.reply_router import ReplyRouter
+from wa_supervisor.engine.retrying import keep_doing
+from wa_supervisor.engine.room import GatewayRoom
+from wa_supervisor.engine.session import Services
+from wa_supervisor.engine.switch import Bell
+
+
+class Supervisor:
+    """Keeps what the operator wants."""
+
+    def __init__(
+        self,
+        *,
+        wish: Wish,
+        commands: Commands,
+        outbox: AgentOutbox,
+        services: Services,
+        defaults: Defaults,
+        rooms: Sequence[GatewayRoom],
+        policy: SupervisorPolicy,
+        observe: Observer,
+        wall: Callable[[], float],
+    ) -> None:
+        self.changed: Callable[[IntegrationId], None] = lambda _: None
+        """Called with an id whenever its status may have changed."""
+        self._wish = wish
+        self._commands = commands
+        self._outbox = outbox
+        self._services = services
+        self._defaults = defaults
+        self._rooms = {room.name: room for room in rooms}
+        self._policy = policy
+        self._observe = observe
+        self._wall = wall
+        self._bell = Bell()
+        self._claims = Claims()
+        self._router = ReplyRouter(inbox=services.inbox, outbox=outbox, office=services.office, observe=observe)
+        self._keepers: dict[IntegrationId, Keeper] = {}
+        self._keeping: TaskGroup | None = None
+        self._emptied = anyio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Supervisor {len(self._keepers)} integrations, {len(self._rooms)} gateways>"
+
+    def statuses(self) -> list[SessionStatus]:
+        """Give the status of every integration, in the order of their ids."""
+        return [self._keepers[name].record.status() for name in sorted(self._keepers)]
+
+    def status_of(self, name: IntegrationId) -> SessionStatus | None:
+        """Give the status of one integration."""
+        keeper = self._keepers.get(name)
+        return keeper.record.status() if keeper else None
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Keep until cancelled. Started when the first plan is made."""
+        async with anyio.create_task_group() as tasks:
+            self._keeping = tasks
+            for room in self._rooms.values():
+                tasks.start_soon(room.run)
+            tasks.start_soon(self._keep, "wish", lambda: self._wish.watch(self._bell.ring))
+            await tasks.start(self._reconcile_for_ever)
+            tasks.start_soon(self._keep, "commands", lambda: self._commands.listen(self._take_command))
+            tasks.start_soon(self._keep, "replies", lambda: self._outbox.listen(self._router.deliver))
+            task_status.started()
+        raise AssertionError("the supervisor ends by cancellation only")
+
+    async def reconcile_once(self) -> Plan:
+        """Read the whole wish and do what it takes. Raises `StoreUnavailableError` when it cannot be read."""
+        began = anyio.current_time()
+        records = await self._wish.read()
+        wish = read_wish(records, self._defaults, self._holders())
+        present: dict[IntegrationId, Wanted] = {
+            name: keeper.wanted for name, keeper in self._keepers.items() if keeper.wanted is not None
+        }
+        plan = make_plan(wish, present)
+        self._carry_out(plan)
+        self._observe(
+            Reconciled(
+                seconds=anyio.current_time() - began,
+                wanted=len(wish.integrations),
+                invalid=len(wish.invalid),
+                changed=len(plan.remove) + len(plan.change) + len(plan.add),
+                error=None,
+            )
+        )
+        return plan
+
+    async def drain(self, deadline: float) -> None:
+        """Stop everything within about `deadline` seconds; sessions stay logged in at their gateways."""
+        for room in self._rooms.values():
+            room.stop_listening()
+        for keeper in self._keepers.values():
+            keeper.leave()
+        with anyio.move_on_after(deadline):
+            while self._keepers:
+                await self._emptied.wait()
+        for keeper in self._keepers.values():
+            self._observe(Abandoned(integration=keeper.id, what="session", count=1))
+
+    def replace_gateways(self, rooms: Sequence[GatewayRoom], defaults: Defaults) -> None:
+        """Use these gateways from now on: only sessions of gateways that changed are begun anew."""
+        assert self._keeping is not None, "the supervisor runs"  # noqa: S101  # an order that callers keep
+        new = {room.name: room for room in rooms}
+        gone = [room for name, room in self._rooms.items() if new.get(name) is not room]
+        for name, room in new.items():
+            if self._rooms.get(name) is not room:
+                self._keeping.start_soon(room.run)
+        self._defaults = defaults
+        self._rooms.clear()
+        self._rooms.update(new)
+        for keeper in self._keepers.values():
+            keeper.follow(keeper.wanted)
+        for room in gone:
+            self._keeping.start_soon(self._close_room_when_left, room)
+        self._bell.ring()
+
+    def _carry_out(self, plan: Plan) -> None:
+        for name in plan.remove:
+            self._keepers[name].follow(None)
+        for wanted in (*plan.change, *plan.add):
+            keeper = self._keepers.get(wanted.id)
+            if keeper is not None:
+                keeper.follow(wanted)
+            else:
+                self._add(wanted)
+
+    def _add(self, wanted: Wanted) -> None:
+        assert self._keeping is not None, "the supervisor runs"  # noqa: S101  # an order that callers keep
+        record = Record(wanted, wall=self._wall, observe=self._observe, changed=self._tell_changed)
+        keeper = self._keepers[wanted.id] = Keeper(
+            wanted,
+            record=record,
+            rooms=self._rooms,
+            claims=self._claims,
+            router=self._router,
+            services=self._services,
+            policy=self._policy,
+        )
+        self._keeping.start_soon(self._run_keeper, keeper)
+
+    async def _run_keeper(self, keeper: Keeper) -> None:
+        try:
+            await keeper.run()
+        finally:
+            del self._keepers[keeper.id]
+            self._tell_changed(keeper.id)
+            self._emptied.set()
+            self._emptied = anyio.Event()
+
+    async def _close_room_when_left(self, room: GatewayRoom) -> None:
+        with anyio.move_on_after(self._policy.drain_timeout + self._services.sessions.close_timeout):
+            await room.feed.wait_left()
+        room.close()
+
+    def _holders(self) -> dict[Claim, IntegrationId]:
+        return {
+            keeper.wanted.claim: name
+            for name, keeper in self._keepers.items()
+            if isinstance(keeper.wanted, Integration)
+        }
+
+    def _tell_changed(self, name: IntegrationId) -> None:
+        self.changed(name)
+
+    async def _reconcile_for_ever(self, *, task_status: TaskStatus[None]) -> NoReturn:
+        is_first = True
+        while True:
+            try:
+                await self.reconcile_once()
+            except StoreUnavailableError as error:
+                self._observe(Reconciled(seconds=0.0, wanted=0, invalid=0, changed=0, error=str(error)))
+                await anyio.sleep(self._policy.retry_max * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
+                continue
+            if is_first:
+                task_status.started()
+                is_first = False
+            await self._bell.wait_for(self._policy.resync * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
+            await anyio.sleep(self._policy.debounce)
+
+    async def _keep(self, where: str, work: Callable[[], Awaitable[None]]) -> NoReturn:
+        def tell(error: BaseException, delay: float, attempt: int) -> None:
+            message = f"listening failed {attempt} times, next try in {delay:.1f} s: {error}"
+            self._observe(Trouble(where=where, message=message, error=error))
+
+        await keep_doing(work, initial=self._policy.retry_initial, longest=self._policy.retry_max, tell=tell)
+
+    def _take_command(self, command: Command) -> None:
+        keeper = self._keepers.get(command.integration_id)
+        if keeper is None:
+            message = f"{command.verb} for {command.integration_id!r}: no such integration"
+            self._observe(Trouble(where="commands", message=message))
+            return
+        accepted, message = self._carry_out_command(keeper, command)
+        keeper.record.command_done(
+            CommandResult(id=command.id, verb=command.verb, at=self._wall(), accepted=accepted, message=message)
+        )
+
+    def _carry_out_command(self, keeper: Keeper, command: Command) -> tuple[bool, str]:
+        if command.verb != "restart":
+            return False, f"no such command: {command.verb[:40]!r}"
+        if keeper.restart(command.reason or "restarted by the operator"):
+            return True, "restarting"
+        return False, f"nothing to restart: the integration is {keeper.record.state.value}"
