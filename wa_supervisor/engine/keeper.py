@@ -131,7 +131,9 @@ class Keeper:
 
     async def _close_leftover(self, wanted: Integration) -> None:
         """Close a session that was paused while no daemon was there to close it."""
-        room = self._rooms[wanted.gateway]
+        room = self._rooms.get(wanted.gateway)
+        if room is None:
+            return
         await room.gate.wait_open()
         # Shielded: were it cancelled on its way, the gateway might close what a resumed session starts.
         with anyio.move_on_after(self._services.sessions.close_timeout, shield=True):
@@ -152,7 +154,10 @@ class Keeper:
                     await self._serve_once(wanted)
 
     async def _serve_once(self, wanted: Integration) -> None:
-        room = self._rooms[wanted.gateway]
+        room = self._rooms.get(wanted.gateway)
+        if room is None:  # taken out of the configuration; the next round says so
+            await self._until_changed(wanted)
+            return
         session = Session(wanted, self.record, room, self._services)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(session.run)

@@ -34,12 +34,16 @@ class Reporter:
         board: StatusBoard,
         statuses: Callable[[], Sequence[SessionStatus]],
         describe: Callable[[Sequence[SessionStatus]], DaemonStatus],
+        daemon: str,
+        pid: int,
         policy: SupervisorPolicy,
         observe: Observer,
     ) -> None:
         self._board = board
         self._statuses = statuses
         self._describe = describe
+        self._daemon = daemon
+        self._pid = pid
         self._policy = policy
         self._observe = observe
         self._dirty: set[IntegrationId] = set()
@@ -90,7 +94,7 @@ class Reporter:
             await anyio.sleep(GATHER)
 
     def _stamped(self, status: SessionStatus) -> SessionStatus:
-        return msgspec.structs.replace(status, ttl=self._policy.status_ttl)
+        return msgspec.structs.replace(status, ttl=self._policy.status_ttl, daemon=self._daemon, pid=self._pid)
 
     def _tell(self, error: BaseException, delay: float, attempt: int) -> None:
         message = f"the status board cannot be written ({attempt} tries, next in {delay:.1f} s): {error}"
