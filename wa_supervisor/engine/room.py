@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import anyio
 
 from wa_supervisor.domain.names import GatewayName
@@ -11,12 +13,24 @@ from wa_supervisor.engine.gate import Gate
 from wa_supervisor.engine.policies import GatePolicy
 from wa_supervisor.engine.ports import Gateway, GatewayEvents
 
+HANG_UP_TIMEOUT = 3.0
+"""Seconds that closing the connections to a gateway may take."""
+
 
 class GatewayRoom:
     """Everything that the sessions of one gateway share."""
 
-    def __init__(self, gateway: Gateway, events: GatewayEvents, policy: GatePolicy, observe: Observer) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        events: GatewayEvents,
+        policy: GatePolicy,
+        observe: Observer,
+        *,
+        hang_up: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.gateway = gateway
+        self._hang_up = hang_up
         self.gate = Gate(gateway, policy, observe)
         self.feed = Feed(gateway=gateway, events=events, gate=self.gate, policy=policy, observe=observe)
         self._scope = anyio.CancelScope()
@@ -32,10 +46,15 @@ class GatewayRoom:
 
     async def run(self) -> None:
         """Listen and probe until closed or cancelled."""
-        with self._scope:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._run_feed)
-                await self.gate.run()
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._run_feed)
+                    await self.gate.run()
+        finally:
+            if self._hang_up is not None:
+                with anyio.move_on_after(HANG_UP_TIMEOUT, shield=True):
+                    await self._hang_up()
 
     def stop_listening(self) -> None:
         """Take nothing more from the gateway; calls to it still work."""

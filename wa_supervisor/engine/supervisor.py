@@ -65,18 +65,16 @@ class Supervisor:
         self._keepers: dict[IntegrationId, Keeper] = {}
         self._keeping: TaskGroup | None = None
         self._emptied = anyio.Event()
+        self._is_draining = False
+        self._last: dict[IntegrationId, SessionStatus] = {}
 
     def __repr__(self) -> str:
         return f"<Supervisor {len(self._keepers)} integrations, {len(self._rooms)} gateways>"
 
     def statuses(self) -> list[SessionStatus]:
         """Give the status of every integration, in the order of their ids."""
-        return [self._keepers[name].record.status() for name in sorted(self._keepers)]
-
-    def status_of(self, name: IntegrationId) -> SessionStatus | None:
-        """Give the status of one integration."""
-        keeper = self._keepers.get(name)
-        return keeper.record.status() if keeper else None
+        current = {name: keeper.record.status() for name, keeper in self._keepers.items()}
+        return [status for _, status in sorted((self._last | current).items())]
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> NoReturn:
         """Keep until cancelled. Started when the first plan is made."""
@@ -114,6 +112,7 @@ class Supervisor:
 
     async def drain(self, deadline: float) -> None:
         """Stop everything within about `deadline` seconds; sessions stay logged in at their gateways."""
+        self._is_draining = True
         for room in self._rooms.values():
             room.stop_listening()
         for keeper in self._keepers.values():
@@ -142,6 +141,8 @@ class Supervisor:
         self._bell.ring()
 
     def _carry_out(self, plan: Plan) -> None:
+        if self._is_draining:
+            return
         for name in plan.remove:
             self._keepers[name].follow(None)
         for wanted in (*plan.change, *plan.add):
@@ -170,6 +171,8 @@ class Supervisor:
             await keeper.run()
         finally:
             del self._keepers[keeper.id]
+            if self._is_draining:
+                self._last[keeper.id] = keeper.record.status()
             self._tell_changed(keeper.id)
             self._emptied.set()
             self._emptied = anyio.Event()
