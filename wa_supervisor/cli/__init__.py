@@ -1,0 +1,66 @@
+"""The `wa-supervisor` command.
+
+Commands are imported when they are asked for, so that `status` does not wait for libraries that only the daemon needs.
+Output goes to stdout, everything said about it to stderr. Exit codes are in `wa_supervisor.cli.exits`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import cast
+
+import click
+
+from wa_supervisor import __version__
+
+_COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "run": ("wa_supervisor.cli.run:run", "Run the daemon."),
+        "demo": ("wa_supervisor.cli.demo:demo", "Show everything on one machine, with no set-up."),
+        "status": ("wa_supervisor.cli.status:status", "Show sessions in a table, with why and what next."),
+        "get": ("wa_supervisor.cli.status:get", "Print sessions for machines: JSON, YAML, TSV or names."),
+        "describe": ("wa_supervisor.cli.status:describe", "Show everything about one session."),
+        "add": ("wa_supervisor.cli.wish:add", "Declare an integration."),
+        "set": ("wa_supervisor.cli.wish:set_", "Change keys of an integration."),
+        "remove": ("wa_supervisor.cli.wish:remove", "Remove integrations; their logins are kept."),
+        "pause": ("wa_supervisor.cli.wish:pause", "Close sessions until they are resumed."),
+        "resume": ("wa_supervisor.cli.wish:resume", "End a pause."),
+        "restart": ("wa_supervisor.cli.wish:restart", "Restart sessions, browser and all."),
+        "login": ("wa_supervisor.cli.login:login", "Show the QR or pairing code until the session is connected."),
+        "config": ("wa_supervisor.cli.configuration:config", "Check and show the configuration."),
+        "simulate-gateway": ("wa_supervisor.cli.simulate:simulate_gateway", "Run a simulated gateway."),
+    }
+)
+
+
+class _LateGroup(click.Group):
+    """Knows its commands by name and a line of help; imports one when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        return cast("click.Command", getattr(import_module(module), name))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.command(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="wa-supervisor", message="%(prog)s %(version)s")
+def root() -> None:
+    """Keep declared WhatsApp sessions running and carry their messages to and from AI agents."""
+
+
+def main() -> None:
+    """Run the command; the entry point of the package."""
+    root(prog_name="wa-supervisor")

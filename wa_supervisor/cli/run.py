@@ -1,0 +1,62 @@
+"""`wa-supervisor run`: the daemon in the foreground, as a service manager wants it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wa_supervisor.cli.exits import Exit
+
+if TYPE_CHECKING:
+    from wa_supervisor.config import Settings
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Configuration file; else $WA_SUPERVISOR_CONFIG, else /etc/wa-supervisor/config.toml.",
+)
+@click.option("--embedded", is_flag=True, help="Start private Valkey and PostgreSQL servers and use them.")
+def run(path: Path | None, *, embedded: bool) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reloads the configuration."""
+    import anyio
+
+    from wa_supervisor.adapters.logs import set_up_logging
+    from wa_supervisor.daemon import Daemon, run_under_signals
+    from wa_supervisor.domain.errors import ConfigurationError, WaSupervisorError
+
+    def load() -> Settings:
+        return _load(path, embedded=embedded)
+
+    async def serve(settings: Settings) -> None:
+        await run_under_signals(Daemon(settings, environ=os.environ), load)
+
+    try:
+        settings = load()
+        set_up_logging(settings.daemon.log_level, settings.daemon.log_format)
+        anyio.run(serve, settings, backend="asyncio")
+    except ConfigurationError as error:
+        click.echo("\n".join(error.mistakes), err=True)
+        sys.exit(Exit.CONFIGURATION)
+    except WaSupervisorError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(Exit.FAILED)
+
+
+def _load(path: Path | None, *, embedded: bool) -> Settings:
+    from wa_supervisor.config import load_settings
+
+    environ = dict(os.environ)
+    if embedded:
+        environ["WA_SUPERVISOR_EMBEDDED__ENABLED"] = "true"
+    loaded = load_settings(path, environ)
+    for notice in loaded.notices:
+        click.echo(f"notice: {notice}", err=True)
+    return loaded.settings
