@@ -91,3 +91,7 @@ def defaults_of(settings: Settings) -> Defaults:
         gateway=settings.default_gateway,
         session=SessionName(settings.wish.default_session) if settings.wish.default_session else None,
     )
+
+
+LAST_WORDS = 3.0
+"""Seconds for writing the last statuses of a daemon that stops."""

@@ -1,0 +1,68 @@
+"""Redis and PostgreSQL as the settings want them: elsewhere, or embedded in this daemon."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from wa_supervisor.adapters.postgres.people import PostgresPeople
+from wa_supervisor.adapters.postgres.policy import PostgresPolicy
+from wa_supervisor.adapters.redis.address import RedisAddress
+from wa_supervisor.adapters.redis.keys import Keys
+from wa_supervisor.adapters.redis.policy import RedisPolicy
+from wa_supervisor.adapters.redis.store import RedisStore, open_store
+from wa_supervisor.config import Settings
+from wa_supervisor.embedded import embedded_servers
+
+
+@asynccontextmanager
+async def with_servers(settings: Settings) -> AsyncIterator[Settings]:
+    """Give settings whose servers can be spoken to; starts the embedded ones if the settings ask for them."""
+    if not settings.embedded.enabled:
+        yield settings
+        return
+    async with embedded_servers(Path(settings.embedded.state_dir)) as endpoints:
+        redis = settings.redis.model_copy(update={"url": SecretStr(endpoints.redis_url), "password": SecretStr("")})
+        postgres = settings.postgres.model_copy(update={"url": SecretStr(endpoints.database_url)})
+        yield settings.model_copy(update={"redis": redis, "postgres": postgres})
+
+
+@asynccontextmanager
+async def with_redis(settings: Settings) -> AsyncIterator[RedisStore]:
+    """Give the ports that Redis implements."""
+    given = settings.redis
+    address = RedisAddress(url=given.url.get_secret_value(), password=given.password.get_secret_value() or None)
+    policy = RedisPolicy(
+        connect_timeout=given.connect_timeout,
+        command_timeout=given.command_timeout,
+        seen_ttl=settings.inbound.seen_ttl,
+        owner_ttl=settings.inbound.owner_ttl,
+        hub_ttl=settings.status.ttl,
+        stream_maxlen=settings.inbound.stream_maxlen,
+        dead_maxlen=settings.dead_letters.maxlen,
+        sweep=settings.outbound.sweep,
+        claim_after=settings.outbound.claim_after,
+    )
+    async with open_store(
+        address,
+        daemon_id=settings.daemon.id,
+        keys=Keys(prefix=given.prefix),
+        policy=policy,
+        may_configure=given.notifications,
+    ) as store:
+        yield store
+
+
+@asynccontextmanager
+async def with_people(settings: Settings) -> AsyncIterator[PostgresPeople | None]:
+    """Give the people's database, or `None` when none is configured."""
+    url = settings.postgres.url.get_secret_value()
+    if not url:
+        yield None
+        return
+    given = settings.postgres
+    async with PostgresPeople(url, PostgresPolicy(connections=given.pool_size, timeout=given.timeout)) as people:
+        yield people
