@@ -30,6 +30,7 @@ from wa_supervisor.daemon.summary import one_line
 from wa_supervisor.daemon.telling import Telling, wall
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.names import GatewayName
+from wa_supervisor.domain.status import SessionStatus
 from wa_supervisor.engine.dead_letter_office import DeadLetterOffice
 from wa_supervisor.engine.people import CachedPeople
 from wa_supervisor.engine.ports import People
@@ -62,9 +63,15 @@ class Daemon:
         self._supervisor: Supervisor | None = None
         self.ready = anyio.Event()
         """Set when the first plan is made."""
+        self.stopped = anyio.Event()
+        """Set when everything is closed."""
 
     def __repr__(self) -> str:
         return f"<Daemon {self._settings.daemon.id}, {'ready' if self.ready.is_set() else 'coming up'}>"
+
+    def statuses(self) -> list[SessionStatus]:
+        """Give the status of every integration now."""
+        return self._supervisor.statuses() if self._supervisor else []
 
     def stop(self) -> None:
         """End soon: drain, then close everything."""
@@ -98,6 +105,7 @@ class Daemon:
                 self._telling.admin_url = admin_url
                 task_status.started(Started(admin_url=admin_url, redis_url=settings.redis.url.get_secret_value()))
                 await self._supervise(supervisor, store)
+        self.stopped.set()
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[str | None]:

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from wa_supervisor.adapters.postgres.people import PostgresPeople
 from wa_supervisor.adapters.postgres.policy import PostgresPolicy
-from wa_supervisor.adapters.redis.address import RedisAddress
+from wa_supervisor.adapters.redis.address import read_address
 from wa_supervisor.adapters.redis.keys import Keys
 from wa_supervisor.adapters.redis.policy import RedisPolicy
 from wa_supervisor.adapters.redis.store import RedisStore, open_store
@@ -34,7 +34,7 @@ async def with_servers(settings: Settings) -> AsyncIterator[Settings]:
 async def with_redis(settings: Settings) -> AsyncIterator[RedisStore]:
     """Give the ports that Redis implements."""
     given = settings.redis
-    address = RedisAddress(url=given.url.get_secret_value(), password=given.password.get_secret_value() or None)
+    address = read_address(given.url.get_secret_value(), given.password.get_secret_value() or None)
     policy = RedisPolicy(
         connect_timeout=given.connect_timeout,
         command_timeout=given.command_timeout,

@@ -1,0 +1,237 @@
+"""An observer that writes the log: transitions and troubles at info and above, single messages only at debug.
+
+Within a second each kind of line (a state at a gateway, a place of trouble) is written a few times; what comes beyond
+is counted and told in one line, `more sessions held count=412 gateway=main`: the journal drops lines beyond 10,000 in
+30 seconds, whichever they are. There is no timer here: a count is told with the next observation after its second, or
+on `flush`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from wa_supervisor.domain.errors import WaSupervisorError
+from wa_supervisor.domain.lifecycle import State
+from wa_supervisor.domain.masking import masked_name
+from wa_supervisor.domain.observations import (
+    Abandoned,
+    DuplicateDropped,
+    EventUnattributed,
+    GatewayChanged,
+    MessageHandedOver,
+    MessageLeftOut,
+    Observation,
+    Reconciled,
+    ReplyDead,
+    ReplySent,
+    SessionMoved,
+    Trouble,
+)
+
+_logger = logging.getLogger(__name__)
+
+_LEVELS: Mapping[State, int] = {
+    State.BACKOFF: logging.WARNING,
+    State.DEGRADED: logging.WARNING,
+    State.QUARANTINED: logging.ERROR,
+    State.INVALID: logging.ERROR,
+}
+
+_GATEWAY_CHANGES: Mapping[str, tuple[int, str]] = {
+    "gate_opened": (logging.INFO, "gateway's gate opened"),
+    "gate_closed": (logging.WARNING, "gateway's gate closed; its sessions are held"),
+    "feed_connected": (logging.INFO, "gateway's event connection stands"),
+    "feed_lost": (logging.WARNING, "gateway's event connection lost"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPolicy:
+    """How many lines are written."""
+
+    lines: int = 10
+    """Lines of one kind within `window`: enough to name the first sessions, and thirty kinds at once stay below the 333
+    lines a second that the journal takes."""
+    window: float = 1.0
+    """Seconds that are looked at together: short enough that a summary is still news."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """Lines that may stand for each other."""
+
+    level: int
+    summary: str
+    """Stands for those that were counted and not written."""
+    gateway: str | None = None
+    where: str | None = None
+
+
+class LogObserver:
+    """Writes what it observes. `monotonic` gives seconds of any steady clock."""
+
+    def __init__(
+        self,
+        *,
+        monotonic: Callable[[], float],
+        policy: LogPolicy | None = None,
+        logger: logging.Logger = _logger,
+    ) -> None:
+        self._monotonic = monotonic
+        self._policy = policy or LogPolicy()
+        self._logger = logger
+        self._window_began = monotonic()
+        self._written: dict[_Kind, int] = {}
+        self._round_error: str | None = None
+        self._writers: Mapping[type, Callable[[Any], None]] = {
+            SessionMoved: self._moved,
+            GatewayChanged: self._gateway_changed,
+            ReplyDead: self._died,
+            Reconciled: self._reconciled,
+            Trouble: self._trouble,
+            Abandoned: self._abandoned,
+            MessageHandedOver: self._handed_over,
+            ReplySent: self._sent,
+            DuplicateDropped: self._duplicate,
+            MessageLeftOut: self._left_out,
+            EventUnattributed: self._unattributed,
+        }
+
+    def observe(self, observation: Observation) -> None:
+        """Write what is worth a line. Never raises."""
+        try:
+            if self._monotonic() - self._window_began >= self._policy.window:
+                self.flush()
+            self._writers[type(observation)](observation)
+        except Exception:  # the border between the engine and its observers; the engine must go on
+            self._logger.exception("observation could not be logged", extra={"kind": type(observation).__name__})
+
+    def flush(self) -> None:
+        """Tell what was counted instead of written. Call it before the process ends."""
+        written, self._written = self._written, {}
+        self._window_began = self._monotonic()
+        for kind, count in written.items():
+            if (more := count - self._policy.lines) > 0:
+                extra = {"count": more, "gateway": kind.gateway, "where": kind.where}
+                self._logger.log(kind.level, kind.summary, extra=extra)
+
+    def _write(
+        self, kind: _Kind, message: str, fields: Mapping[str, object], error: BaseException | None = None
+    ) -> None:
+        count = self._written[kind] = self._written.get(kind, 0) + 1
+        if count <= self._policy.lines:
+            self._logger.log(kind.level, message, extra=dict(fields), exc_info=error)
+
+    def _moved(self, observed: SessionMoved) -> None:
+        step = observed.transition
+        kind = _Kind(
+            level=_LEVELS.get(step.target, logging.INFO),
+            summary=f"more sessions {step.target.value}",
+            gateway=observed.gateway,
+        )
+        fields = {
+            "integration": _name(observed.integration),
+            "session": _name(observed.session),
+            "gateway": observed.gateway,
+            "was": step.source.value,
+            "lasted": step.lasted,
+            "reason": step.reason,
+            "why": step.message,
+            "attempt": step.attempt or None,
+        }
+        self._write(kind, f"session {step.target.value}", fields)
+
+    def _gateway_changed(self, observed: GatewayChanged) -> None:
+        level, message = _GATEWAY_CHANGES[observed.what]
+        kind = _Kind(level=level, summary=f"more of: {message}", gateway=observed.gateway)
+        self._write(kind, message, {"gateway": observed.gateway, "why": observed.message or None})
+
+    def _died(self, observed: ReplyDead) -> None:
+        kind = _Kind(level=logging.WARNING, summary="more replies became dead letters", gateway=observed.gateway)
+        fields = {
+            "agent": _name(observed.agent),
+            "integration": _name(observed.integration),
+            "gateway": observed.gateway,
+            "reason": observed.reason,
+            "may_have_been_sent": observed.is_unknown,
+        }
+        self._write(kind, "reply became a dead letter", fields)
+
+    def _reconciled(self, observed: Reconciled) -> None:
+        """Tell rounds that changed something, and where failing begins, changes its reason and ends."""
+        fields = {
+            "wanted": observed.wanted,
+            "invalid": observed.invalid,
+            "changed": observed.changed,
+            "seconds": observed.seconds,
+        }
+        before, self._round_error = self._round_error, observed.error
+        if observed.error is not None:
+            kind = _Kind(level=logging.WARNING, summary="more rounds failed")
+            if observed.error != before:
+                self._write(kind, "wish could not be read; what runs goes on", {"why": observed.error})
+        elif before is not None or observed.changed:
+            message = "wish followed again" if before is not None else "wish followed"
+            self._write(_Kind(level=logging.INFO, summary="more rounds changed something"), message, fields)
+
+    def _trouble(self, observed: Trouble) -> None:
+        is_expected = observed.error is None or _is_expected(observed.error)
+        kind = _Kind(
+            level=logging.WARNING if is_expected else logging.ERROR,
+            summary="more troubles",
+            gateway=observed.gateway,
+            where=observed.where,
+        )
+        fields = {
+            "where": observed.where,
+            "why": observed.message,
+            "error_type": type(observed.error).__name__ if observed.error is not None else None,
+            "integration": _name(observed.integration),
+            "gateway": observed.gateway,
+        }
+        self._write(kind, "trouble", fields, None if is_expected else observed.error)
+
+    def _abandoned(self, observed: Abandoned) -> None:
+        kind = _Kind(level=logging.ERROR, summary="more integrations with abandoned work")
+        fields = {"integration": _name(observed.integration), "what": observed.what, "count": observed.count}
+        self._write(kind, "work abandoned at the deadline", fields)
+
+    def _handed_over(self, observed: MessageHandedOver) -> None:
+        fields = {"listeners": observed.listeners, "latency": observed.latency}
+        self._debug("message handed over", observed, fields)
+
+    def _sent(self, observed: ReplySent) -> None:
+        self._debug("reply sent", observed, {"latency": observed.latency, "attempts": observed.attempts})
+
+    def _duplicate(self, observed: DuplicateDropped) -> None:
+        self._debug("duplicate dropped", observed, {})
+
+    def _left_out(self, observed: MessageLeftOut) -> None:
+        self._debug("payload left out", observed, {"reason": observed.reason, "detail": observed.detail or None})
+
+    def _unattributed(self, observed: EventUnattributed) -> None:
+        extra = {"gateway": observed.gateway, "event": observed.event}
+        self._logger.debug("event of nobody", extra=extra)
+
+    def _debug(
+        self,
+        message: str,
+        observed: MessageHandedOver | ReplySent | DuplicateDropped | MessageLeftOut,
+        fields: Mapping[str, object],
+    ) -> None:
+        if self._logger.isEnabledFor(logging.DEBUG):
+            extra = {"integration": _name(observed.integration), "gateway": observed.gateway, **fields}
+            self._logger.debug(message, extra=extra)
+
+
+def _name(name: str | None) -> str | None:
+    return None if name is None else masked_name(name)
+
+
+def _is_expected(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_expected(inner) for inner in error.exceptions)
+    return isinstance(error, WaSupervisorError)

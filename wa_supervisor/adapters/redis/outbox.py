@@ -1,0 +1,105 @@
+"""Port `AgentOutbox`: what the agents say, on the channel and on the stream `agent:{agent_id}:output`.
+
+The channel is how today's agents answer: what is published while nobody listens is gone. The stream keeps a reply until
+its fate is known. A stream entry has the reply's JSON in the field `payload`, or the reply's own fields (`chat_id`,
+`response`, ...) as its fields. Whatever is published on the channel is also a doorbell for the stream, which is then
+read at once; without one it is read within `sweep` seconds.
+
+An agent that adds a reply to the stream must ring with an *empty* payload (or `{}`), which is not delivered: the same
+reply on both would be sent twice, because nothing in it tells that it is the same.
+
+What is under way in this process is remembered here, across lost connections, so that no entry is delivered twice while
+it is unsettled; `release` gives one back that will not be settled by whoever took it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from wa_supervisor.adapters.redis.client import RedisClient
+from wa_supervisor.adapters.redis.keys import Keys, agent_output
+from wa_supervisor.adapters.redis.listening import Listening
+from wa_supervisor.adapters.redis.output_streams import Found, OutputStreams
+from wa_supervisor.adapters.redis.subscription import Subscription
+from wa_supervisor.adapters.redis.together import run_together
+from wa_supervisor.domain.names import AgentId
+from wa_supervisor.domain.replies import IncomingReply
+
+
+class RedisAgentOutbox:
+    """The agents' output channels and streams, for one daemon."""
+
+    def __init__(self, client: RedisClient, keys: Keys, daemon_id: str) -> None:
+        self._policy = client.policy
+        self._streams = OutputStreams(client, keys, daemon_id)
+        self._subscription = Subscription(client.address, client.policy)
+        self._agents: dict[bytes, AgentId] = {}
+        self._under_way = UnderWay()
+        self._listening: Listening | None = None
+
+    def follow(self, agents: frozenset[AgentId]) -> None:
+        """Listen to exactly these agents from now on."""
+        self._agents = {agent_output(agent): agent for agent in agents}
+        self._subscription.want(self._agents)
+        if self._listening is not None:
+            self._listening.follow(self._agents)
+
+    async def listen(self, deliver: Callable[[IncomingReply], Awaitable[None]]) -> None:
+        """Deliver what they say until cancelled. Raises `StoreUnavailableError`, and whatever `deliver` raises."""
+        listening = Listening(self._streams, self._under_way, self._policy, deliver)
+        listening.follow(self._agents)
+        self._listening = listening
+        try:
+            await run_together(
+                lambda: self._subscription.listen(listening.hear), listening.keep_time, listening.read_streams
+            )
+        finally:
+            self._listening = None
+
+    async def begin(self, reply: IncomingReply) -> None:
+        """Record that it is about to be sent. Raises `StoreUnavailableError`."""
+        if reply.entry is not None:
+            await self._streams.mark(reply.agent_id, reply.entry)
+
+    async def undo(self, reply: IncomingReply) -> None:
+        """Take `begin` back. Raises `StoreUnavailableError`."""
+        if reply.entry is not None:
+            await self._streams.unmark(reply.agent_id, reply.entry)
+
+    async def settle(self, reply: IncomingReply) -> None:
+        """Say that its fate is known. Raises `StoreUnavailableError`; it may then be repeated."""
+        if reply.entry is not None:
+            await self._streams.settle(reply.agent_id, reply.entry)
+            self._under_way.end(reply.agent_id, reply.entry)
+
+    def release(self, reply: IncomingReply) -> None:
+        """Give an unsettled entry back: it is delivered again, perhaps to a session that can send it."""
+        if reply.entry is not None:
+            self._under_way.end(reply.agent_id, reply.entry)
+            if self._listening is not None:
+                self._listening.look_back(reply.agent_id)
+
+
+class UnderWay:
+    """The entries that were delivered in this process and are not settled."""
+
+    def __init__(self) -> None:
+        self._entries: set[tuple[AgentId, str]] = set()
+
+    def take(self, found: Iterable[Found]) -> list[Found]:
+        """Take up those that are not under way yet.
+
+        Must be called with a reading as soon as it is there, without an await in between: answers come in the order of
+        their commands, so an entry that is settled meanwhile is still known here, and not delivered a second time.
+        """
+        fresh = [(agent, entry) for agent, entry in found if (agent, entry.id) not in self._entries]
+        self._entries.update((agent, entry.id) for agent, entry in fresh)
+        return fresh
+
+    def put_back(self, found: Sequence[Found]) -> None:
+        """Forget those that could not be delivered after all: they come again."""
+        self._entries.difference_update((agent, entry.id) for agent, entry in found)
+
+    def end(self, agent: AgentId, entry: str) -> None:
+        """Forget one."""
+        self._entries.discard((agent, entry))

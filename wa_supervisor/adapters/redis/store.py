@@ -1,0 +1,68 @@
+"""Everything a daemon needs of Redis, over one connection for calls and one for each listening."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+
+from wa_supervisor.adapters.redis.address import RedisAddress
+from wa_supervisor.adapters.redis.board import RedisStatusBoard
+from wa_supervisor.adapters.redis.client import RedisClient
+from wa_supervisor.adapters.redis.commands import RedisCommands
+from wa_supervisor.adapters.redis.dead_letters import RedisDeadLetters
+from wa_supervisor.adapters.redis.inbox import RedisAgentInbox
+from wa_supervisor.adapters.redis.keys import Keys
+from wa_supervisor.adapters.redis.outbox import RedisAgentOutbox
+from wa_supervisor.adapters.redis.policy import RedisPolicy
+from wa_supervisor.adapters.redis.wish import RedisWish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisStore:
+    """The ports that Redis implements."""
+
+    client: RedisClient
+    wish: RedisWish
+    inbox: RedisAgentInbox
+    outbox: RedisAgentOutbox
+    commands: RedisCommands
+    board: RedisStatusBoard
+    dead_letters: RedisDeadLetters
+
+    async def ping(self) -> None:
+        """Ask for a sign of life. Raises `StoreUnavailableError`, which tells an operator what to do."""
+        await self.client.call(b"PING")
+
+
+@asynccontextmanager
+async def open_store(
+    address: RedisAddress,
+    *,
+    daemon_id: str,
+    keys: Keys | None = None,
+    policy: RedisPolicy | None = None,
+    may_configure: bool = True,
+) -> AsyncIterator[RedisStore]:
+    """Give the ports, which work until the end of the block; nothing is connected before the first call.
+
+    `daemon_id` names this daemon among those that share the server and should stay the same over restarts: by it the
+    daemon finds the replies again that it had taken up. `may_configure` allows switching keyspace notifications on.
+    Raises `ConfigurationError` for a URL that is none.
+    """
+    keys = keys or Keys()
+    client = RedisClient(address, policy or RedisPolicy())
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.run)
+        yield RedisStore(
+            client=client,
+            wish=RedisWish(client, keys, may_configure=may_configure),
+            inbox=RedisAgentInbox(client, keys),
+            outbox=RedisAgentOutbox(client, keys, daemon_id),
+            commands=RedisCommands(client, keys),
+            board=RedisStatusBoard(client, keys),
+            dead_letters=RedisDeadLetters(client, keys),
+        )
+        group.cancel_scope.cancel()
