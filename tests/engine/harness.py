@@ -1,0 +1,227 @@
+"""The whole engine on fakes: what an engine test needs to play a story in virtual time.
+
+async with running(records("a", "b")) as house:
+    await house.until_state("a", State.RUNNING)
+    await house.events.emit("received-message", message("a-number", "hello"))
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import anyio
+
+from tests.fakes.board import FakeStatusBoard
+from tests.fakes.commands import FakeCommands
+from tests.fakes.dead_letters import FakeDeadLetters
+from tests.fakes.gateway import FakeGateway
+from tests.fakes.gateway_events import FakeGatewayEvents
+from tests.fakes.inbox import FakeAgentInbox
+from tests.fakes.outbox import FakeAgentOutbox
+from tests.fakes.people import FakePeople
+from tests.fakes.wish import FakeWish
+from wa_supervisor.domain.integration import Defaults
+from wa_supervisor.domain.lifecycle import State
+from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId
+from wa_supervisor.domain.observations import Observation
+from wa_supervisor.domain.status import SessionStatus
+from wa_supervisor.engine.dead_letter_office import DeadLetterOffice
+from wa_supervisor.engine.people import CachedPeople, PeoplePolicy
+from wa_supervisor.engine.policies import (
+    GatePolicy,
+    InboundPolicy,
+    OutboundPolicy,
+    SessionPolicy,
+    SupervisorPolicy,
+    TypingPolicy,
+)
+from wa_supervisor.engine.room import GatewayRoom
+from wa_supervisor.engine.session import Services
+from wa_supervisor.engine.supervisor import Supervisor
+
+MAIN = GatewayName("main")
+LONGEST = 3600.0
+"""Virtual seconds that a story may wait for one thing: a failure ends, and costs no real time."""
+
+Told = TypeVar("Told", bound=Observation)
+_stanzas = itertools.count(1)
+
+
+@dataclass(kw_only=True)
+class Policies:
+    """The policies of a run; a test replaces those that it is about."""
+
+    sessions: SessionPolicy = field(default_factory=SessionPolicy)
+    gate: GatePolicy = field(default_factory=GatePolicy)
+    inbound: InboundPolicy = field(default_factory=InboundPolicy)
+    outbound: OutboundPolicy = field(default_factory=OutboundPolicy)
+    typing: TypingPolicy = field(default_factory=TypingPolicy)
+    people: PeoplePolicy = field(default_factory=PeoplePolicy)
+    supervisor: SupervisorPolicy = field(default_factory=SupervisorPolicy)
+
+
+class House:
+    """A supervisor among fakes, and everything that it told."""
+
+    def __init__(self, wish: Mapping[str, bytes], policies: Policies, gateways: tuple[str, ...]) -> None:
+        self.policies = policies
+        self.wish = FakeWish(wish)
+        self.gateways = {GatewayName(name): FakeGateway(GatewayName(name)) for name in gateways}
+        self.feeds = {name: FakeGatewayEvents() for name in self.gateways}
+        self.inbox = FakeAgentInbox()
+        self.outbox = FakeAgentOutbox()
+        self.letters = FakeDeadLetters()
+        self.board = FakeStatusBoard()
+        self.commands = FakeCommands()
+        self.people = FakePeople()
+        self.told: list[Observation] = []
+        self._changed = anyio.Event()
+        self.rooms = {name: self.make_room(name) for name in self.gateways}
+        self.supervisor = self._make_supervisor()
+        self.supervisor.changed = lambda _: self._touch()
+
+    @property
+    def gateway(self) -> FakeGateway:
+        """The first gateway."""
+        return next(iter(self.gateways.values()))
+
+    @property
+    def events(self) -> FakeGatewayEvents:
+        """The event connection of the first gateway."""
+        return next(iter(self.feeds.values()))
+
+    def make_room(self, name: GatewayName) -> GatewayRoom:
+        """Give a fresh room for a gateway."""
+        return GatewayRoom(self.gateways[name], self.feeds[name], self.policies.gate, self.observe)
+
+    def observe(self, observation: Observation) -> None:
+        """Keep what the engine tells."""
+        self.told.append(observation)
+        self._touch()
+
+    def all_told(self, kind: type[Told]) -> list[Told]:
+        """Give everything of one kind that was told, oldest first."""
+        return [each for each in self.told if isinstance(each, kind)]
+
+    def status(self, name: str) -> SessionStatus:
+        """Give the status of an integration now."""
+        return {status.id: status for status in self.supervisor.statuses()}[IntegrationId(name)]
+
+    def states(self) -> dict[str, State]:
+        """Give every integration's state now."""
+        return {status.id: status.state for status in self.supervisor.statuses()}
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until `holds()`; it is asked again whenever the engine told something or a status changed."""
+        with anyio.fail_after(LONGEST):
+            while not holds():
+                await self._changed.wait()
+
+    async def until_state(self, name: str, *states: State) -> SessionStatus:
+        """Wait until an integration is in one of `states`."""
+        await self.until(lambda: self.states().get(name) in states)
+        return self.status(name)
+
+    async def until_told(self, kind: type[Told], count: int = 1) -> list[Told]:
+        """Wait until something of a kind was told `count` times."""
+        await self.until(lambda: len(self.all_told(kind)) >= count)
+        return self.all_told(kind)
+
+    def _touch(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def _make_supervisor(self) -> Supervisor:
+        policies = self.policies
+        office = DeadLetterOffice(letters=self.letters, outbox=self.outbox, wall=wall, observe=self.observe)
+        services = Services(
+            inbox=self.inbox,
+            outbox=self.outbox,
+            office=office,
+            people=CachedPeople(self.people, policies.people, self.observe),
+            board=self.board,
+            observe=self.observe,
+            sessions=policies.sessions,
+            inbound=policies.inbound,
+            outbound=policies.outbound,
+            typing=policies.typing,
+        )
+        return Supervisor(
+            wish=self.wish,
+            commands=self.commands,
+            outbox=self.outbox,
+            services=services,
+            defaults=Defaults(gateways=frozenset(self.gateways), gateway=next(iter(self.gateways))),
+            rooms=tuple(self.rooms.values()),
+            policy=policies.supervisor,
+            observe=self.observe,
+            wall=wall,
+        )
+
+
+def wall() -> float:
+    """The wall clock of the tests: the engine's clock, somewhere in 2026."""
+    return 1_790_000_000.0 + anyio.current_time()
+
+
+@asynccontextmanager
+async def running(
+    wish: Mapping[str, bytes] | None = None,
+    *,
+    policies: Policies | None = None,
+    gateways: tuple[str, ...] = ("main",),
+    prepare: Callable[[House], None] = lambda _: None,
+) -> AsyncIterator[House]:
+    """Run the engine for the length of the block; `prepare` sets the fakes before it begins."""
+    house = House(wish or {}, policies or Policies(), gateways)
+    prepare(house)
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(LONGEST):
+            await tasks.start(house.supervisor.run)
+        yield house
+        tasks.cancel_scope.cancel()
+
+
+def record(name: str, *, agent: str | None = None, **more: object) -> bytes:
+    """Give the record of integration `name`: session `{name}-number` of agent `agent-{name}` at the first gateway."""
+    given: dict[str, object] = {"agent_id": agent or f"agent-{name}", "session": f"{name}-number", **more}
+    return json.dumps(given).encode()
+
+
+def records(*names: str) -> dict[str, bytes]:
+    """Give plain records."""
+    return {name: record(name) for name in names}
+
+
+def message(session: str, text: str, *, chat: str = "5511900000077@c.us", stanza: str | None = None) -> object:
+    """Give the payload of a `received-message` event."""
+    stanza = stanza or f"3EB0{next(_stanzas):016X}"
+    return {
+        "response": {
+            "id": f"false_{chat}_{stanza}",
+            "type": "chat",
+            "body": text,
+            "content": text,
+            "t": 1_790_000_000,
+            "from": chat,
+            "chatId": chat,
+            "fromMe": False,
+            "sender": {"id": chat, "pushname": "Anna Braga"},
+            "session": session,
+        }
+    }
+
+
+def reply(chat: str = "5511900000077@c.us", text: str = "hello back", **more: object) -> bytes:
+    """Give an agent's reply."""
+    return json.dumps({"chat_id": chat, "response": text, "channel": "whatsapp", **more}).encode()
+
+
+def agent(name: str) -> AgentId:
+    """Give the agent of integration `name`."""
+    return AgentId(f"agent-{name}")
