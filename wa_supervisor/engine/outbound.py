@@ -125,10 +125,6 @@ class Outbound:
             self._failed(TimeoutError(f"the fate of a reply could not be recorded in {RECORD_TIMEOUT:g} s"))
 
     async def _send_patiently(self, waiting: _Waiting) -> Death | None:
-        if waiting.reply.source.begun_before:
-            return Death(
-                reason="Interrupted", message="a daemon died while sending it: it may have been sent", is_unknown=True
-            )
         outcome: SendOutcome | None = None
         policy = self._policy
         async for attempt in patient(policy.backoff_initial, policy.backoff_max):
@@ -222,7 +218,8 @@ class Outbound:
 
     async def _leave(self, waiting: _Waiting) -> None:
         if waiting.reply.source.entry is not None:
-            return  # its stream keeps it, and a mark there says whether it was begun
+            self._outbox.give_back(waiting.reply.source)  # a mark in its stream says whether it was begun
+            return
         if waiting.is_in_air:
             death = Death(reason="Interrupted", message="the session stopped while sending it", is_unknown=True)
         else:

@@ -167,6 +167,12 @@ class AgentOutbox(Protocol):
     async def settle(self, reply: IncomingReply) -> None:
         """Say that the fate of a stream entry is known: sent or a dead letter. No-op for channel payloads."""
 
+    def give_back(self, reply: IncomingReply) -> None:
+        """Return a stream entry whose fate will not be known here: it is delivered again while its agent is followed.
+
+        One that was begun then comes with `begun_before`. No-op for channel payloads.
+        """
+
 
 class DeadLetters(Protocol):
     """The stream of what could not be delivered; bounded."""

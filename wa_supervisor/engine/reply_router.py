@@ -17,6 +17,10 @@ from wa_supervisor.engine.ports import AgentInbox, AgentOutbox
 from wa_supervisor.engine.retrying import patient
 from wa_supervisor.engine.session import Session
 
+INTERRUPTED = Death(
+    reason="Interrupted", message="a daemon or session ended while sending it: it may have been sent", is_unknown=True
+)
+
 
 class ReplyRouter:
     """Knows which sessions an agent has, and gives each reply to one."""
@@ -44,6 +48,9 @@ class ReplyRouter:
 
     async def deliver(self, incoming: IncomingReply) -> None:
         """Take one payload of an agent."""
+        if incoming.begun_before:
+            await self._office.bury(incoming, INTERRUPTED)
+            return
         reply = read_reply(incoming)
         match reply:
             case Reply():

@@ -66,6 +66,7 @@ class Supervisor:
         self._keeping: TaskGroup | None = None
         self._emptied = anyio.Event()
         self._is_draining = False
+        self._hearing = anyio.CancelScope()
         self._last: dict[IntegrationId, SessionStatus] = {}
 
     def __repr__(self) -> str:
@@ -85,7 +86,7 @@ class Supervisor:
             tasks.start_soon(self._keep, "wish", lambda: self._wish.watch(self._bell.ring))
             await tasks.start(self._reconcile_for_ever)
             tasks.start_soon(self._keep, "commands", lambda: self._commands.listen(self._take_command))
-            tasks.start_soon(self._keep, "replies", lambda: self._outbox.listen(self._router.deliver))
+            tasks.start_soon(self._hear_agents)
             task_status.started()
         raise AssertionError("the supervisor ends by cancellation only")
 
@@ -113,6 +114,7 @@ class Supervisor:
     async def drain(self, deadline: float) -> None:
         """Stop everything within about `deadline` seconds; sessions stay logged in at their gateways."""
         self._is_draining = True
+        self._hearing.cancel()  # what an agent says now stays in its stream for the next daemon
         for room in self._rooms.values():
             room.stop_listening()
         for keeper in self._keepers.values():
@@ -206,6 +208,10 @@ class Supervisor:
                 is_first = False
             await self._bell.wait_for(self._policy.resync * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
             await anyio.sleep(self._policy.debounce)
+
+    async def _hear_agents(self) -> None:
+        with self._hearing:
+            await self._keep("replies", lambda: self._outbox.listen(self._router.deliver))
 
     async def _keep(self, where: str, work: Callable[[], Awaitable[None]]) -> NoReturn:
         def tell(error: BaseException, delay: float, attempt: int) -> None:
