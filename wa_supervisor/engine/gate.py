@@ -38,6 +38,7 @@ class Gate:
         self._next_start = 0.0
         self._reason: str | None = None
         self._waiting = 0
+        self._news = anyio.Event()
         self.on_close: Callable[[], None] = lambda: None
         """Called when the gate closes, so that those who wait for something else look up."""
 
@@ -73,13 +74,13 @@ class Gate:
         """Wait until the gateway may be used."""
         await self._open.wait_on()
 
-    async def wait_closed(self) -> None:
-        """Wait until the gateway may not be used."""
-        await self._open.wait_off()
+    async def wait_news(self) -> None:
+        """Wait until it opens or closes, or is closed for another reason."""
+        await self._news.wait()
 
     def report_unreachable(self, error: GatewayUnreachableError) -> None:
         """Close the gate: nothing answers."""
-        self._reason = str(error)
+        self._close_for(str(error))
         self._answers.turn(on=False)
         self._decide()
 
@@ -87,7 +88,7 @@ class Gate:
         """Take the word of the event connection."""
         self._feed_stands = stands
         if not stands:
-            self._reason = reason
+            self._close_for(reason)
         self._decide()
 
     async def run(self) -> None:
@@ -120,16 +121,26 @@ class Gate:
         try:
             await self._gateway.health()
         except WaSupervisorError as error:
-            self._reason = str(error)
+            self._close_for(str(error))
         else:
             self._answers.turn(on=True)
             self._decide()
+
+    def _close_for(self, reason: str) -> None:
+        if reason != self._reason:
+            self._reason = reason
+            self._tell_news()
+
+    def _tell_news(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
 
     def _decide(self) -> None:
         should_be_open = self._answers.is_on and self._feed_stands
         if should_be_open == self._open.is_on:
             return
         self._open.turn(on=should_be_open)
+        self._tell_news()
         what = "gate_opened" if should_be_open else "gate_closed"
         self._observe(GatewayChanged(gateway=self.name, what=what, message="" if should_be_open else self.reason))
         if not should_be_open:

@@ -94,7 +94,7 @@ class Inbound:
             identity=arrived.message.identity,
             chat=chat,
             payload=agent_input(arrived.message, person, integration.id),
-            marks_typing=integration.typing and self._record.serving.is_on,
+            marks_typing=integration.typing and self._typing.can_start,
         )
         done = await self._hand_over(handover)
         self._open -= 1

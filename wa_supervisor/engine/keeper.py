@@ -16,7 +16,7 @@ import anyio
 from wa_supervisor.domain.errors import WaSupervisorError
 from wa_supervisor.domain.gateway import GatewayStatus
 from wa_supervisor.domain.integration import Integration, InvalidIntegration
-from wa_supervisor.domain.lifecycle import TRANSITIONS, Cause, State
+from wa_supervisor.domain.lifecycle import TRANSITIONS, Cause
 from wa_supervisor.domain.names import GatewayName, IntegrationId
 from wa_supervisor.domain.observations import Trouble
 from wa_supervisor.domain.plan import Wanted
@@ -146,8 +146,6 @@ class Keeper:
                 self._services.observe(Trouble(where="close", message=message, integration=self.id))
 
     async def _serve(self, wanted: Integration) -> None:
-        if self.record.state in {State.PAUSED, State.INVALID}:
-            self.record.move(Cause.WANTED, "Wanted", "wanted again")
         async for attempt in patient(self._policy.retry_initial, self._policy.retry_max, tell=self._failed):
             with attempt:
                 async with self._claims.held(wanted.claim):
@@ -158,6 +156,8 @@ class Keeper:
         if room is None:  # taken out of the configuration; the next round says so
             await self._until_changed(wanted)
             return
+        if (self.record.state, Cause.WANTED) in TRANSITIONS:
+            self.record.move(Cause.WANTED, "Wanted", "wanted again")
         session = Session(wanted, self.record, room, self._services)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(session.run)

@@ -120,11 +120,12 @@ class Life:
 
     async def _pass_gate(self) -> None:
         gate = self._here.gate
-        if gate.was_refused:
-            message = f"gateway {gate.name} is away: {gate.reason}"
-            self._here.record.move(Cause.HOLD, "GatewayAway", message)
-            self._running_since = None
-        await gate.wait_open()
+        while not gate.is_open:
+            if gate.was_refused:
+                message = f"gateway {gate.name} is away: {gate.reason}"
+                self._here.record.move(Cause.HOLD, "GatewayAway", message)
+                self._running_since = None
+            await gate.wait_news()
 
     def _was_healthy(self) -> bool:
         since = self._running_since

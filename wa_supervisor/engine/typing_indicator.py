@@ -47,6 +47,11 @@ class TypingIndicator:
     def __repr__(self) -> str:
         return f"<TypingIndicator {self._integration} in {len(self._shown)} chats>"
 
+    @property
+    def can_start(self) -> bool:
+        """Whether it may be shown at all now."""
+        return self._policy.enabled and self._tasks is not None and self._serving.is_on
+
     async def run(self) -> None:
         """Host the chats' tasks until cancelled; then switch everything off."""
         async with anyio.create_task_group() as tasks:
@@ -61,7 +66,7 @@ class TypingIndicator:
         scope = self._shown.get(chat)
         if scope is not None:
             scope.deadline = anyio.current_time() + self._policy.longest
-        elif self._tasks is not None and self._serving.is_on and len(self._shown) < AT_ONCE:
+        elif self._tasks is not None and self.can_start and len(self._shown) < AT_ONCE:
             scope = self._shown[chat] = anyio.CancelScope(deadline=anyio.current_time() + self._policy.longest)
             self._tasks.start_soon(self._show, chat, scope)
 
