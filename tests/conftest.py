@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.servers import database_url, postgres_url, redis_url, valkey_url
 
 __all__ = ["database_url", "postgres_url", "redis_url", "valkey_url"]
+
+# No test asserts a time, and a busy machine would make hypothesis' own deadline one.
+hypothesis.settings.register_profile("ours", deadline=None)
+hypothesis.settings.load_profile("ours")
 
 _OURS = ("WA_SUPERVISOR_", "WPPCONNECT_", "REDIS_", "DATABASE_URL", "LOG_LEVEL", "NOTIFY_SOCKET", "WATCHDOG_")
 

@@ -91,4 +91,3 @@ def next_state(state: State, cause: Cause) -> State:
 def is_serving(state: State) -> bool:
     """Whether replies may be sent: only while the session is known to be connected, not while that is in doubt."""
     return state is State.RUNNING
-

@@ -34,6 +34,9 @@ from wa_supervisor.engine.policies import GatePolicy
 from wa_supervisor.engine.ports import Gateway, GatewayEvents
 from wa_supervisor.engine.retrying import keep_doing
 
+CLOCKS_DISAGREE = 5.0
+"""Seconds by which the gateway's uptime may seem to fall although it did not restart: a slow answer, two clocks."""
+
 
 class Listener(Protocol):
     """A session, as its gateway's feed sees it."""
@@ -78,8 +81,7 @@ class Feed:
         self._policy = policy
         self._observe = observe
         self._listeners: dict[SessionName, Listener] = {}
-        self._uptime_seen = 0.0
-        self._uptime_at = 0.0
+        self._booted_at: float | None = None
         self._connected_now = anyio.Event()
         self._left = anyio.Event()
         gate.on_close = self.look_at_all
@@ -212,10 +214,9 @@ class Feed:
             return True
         except WaSupervisorError:
             return True
-        now = anyio.current_time()
-        expected = self._uptime_seen + (now - self._uptime_at) if self._uptime_at else 0.0
-        self._uptime_seen, self._uptime_at = uptime, now
-        return uptime < expected - 5.0
+        booted_at, before = anyio.current_time() - uptime, self._booted_at
+        self._booted_at = booted_at
+        return before is not None and booted_at > before + CLOCKS_DISAGREE
 
     def _tell(self, error: BaseException, delay: float, attempt: int) -> None:
         del delay
