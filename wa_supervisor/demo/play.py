@@ -28,7 +28,7 @@ from wa_supervisor.demo.cast import DemoOptions, Role, agents, cast_roles, drops
 from wa_supervisor.demo.tally import DemoResult, percentile, tally
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.status import SessionStatus
-from wa_supervisor.embedded import EmbeddedEndpoints, embedded_servers
+from wa_supervisor.embedded import EmbeddedEndpoints, EmbeddedPolicy, embedded_servers
 from wa_supervisor.simulator import FAST, Person, SimulatedGateway, Status, simulated_gateway
 from wa_supervisor.simulator.agent import EchoAgent
 
@@ -56,7 +56,7 @@ async def play(
     """Play until `options.seconds` are over or `stop` is set; `folder` holds data and configuration."""
     began = anyio.current_time()
     async with (
-        embedded_servers(folder / "state") as endpoints,
+        embedded_servers(folder / "state", policy=EmbeddedPolicy(is_throwaway=True)) as endpoints,
         _gateways(options) as gateways,
         anyio.create_task_group() as tasks,
     ):

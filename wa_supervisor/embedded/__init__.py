@@ -25,6 +25,10 @@ a cluster to another major version. It needs Linux (pidfd, /proc) and the asynci
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from wa_supervisor.embedded.endpoints import EmbeddedEndpoints, read_endpoints
 from wa_supervisor.embedded.errors import (
     ClusterVersionError,
     EmbeddedNotInstalledError,
@@ -32,9 +36,10 @@ from wa_supervisor.embedded.errors import (
     StateDirectoryInUseError,
     StateDirectoryUnusableError,
 )
-from wa_supervisor.embedded.policy import EmbeddedPolicy
-from wa_supervisor.embedded.servers import embedded_postgres, embedded_servers, embedded_valkey
-from wa_supervisor.embedded.state import EmbeddedEndpoints, read_endpoints
+
+if TYPE_CHECKING:
+    from wa_supervisor.embedded.policy import EmbeddedPolicy
+    from wa_supervisor.embedded.servers import embedded_postgres, embedded_servers, embedded_valkey
 
 __all__ = [
     "ClusterVersionError",
@@ -49,3 +54,17 @@ __all__ = [
     "embedded_valkey",
     "read_endpoints",
 ]
+
+_LATE = {
+    "EmbeddedPolicy": "wa_supervisor.embedded.policy",
+    "embedded_postgres": "wa_supervisor.embedded.servers",
+    "embedded_servers": "wa_supervisor.embedded.servers",
+    "embedded_valkey": "wa_supervisor.embedded.servers",
+}
+"""Imported when first used: `read_endpoints` is for `status`, which has no time to import an event loop."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATE[name]), name)

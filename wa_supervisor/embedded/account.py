@@ -26,9 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from wa_supervisor.embedded.errors import ServerStartError, StateDirectoryUnusableError
+from wa_supervisor.embedded.errors import ServerStartError, StateDirectoryUnusableError, unusable
 from wa_supervisor.embedded.policy import EmbeddedPolicy
-from wa_supervisor.embedded.state import unusable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,11 +32,11 @@ from wa_supervisor.embedded.errors import (
     EmbeddedNotInstalledError,
     ServerStartError,
     StateDirectoryUnusableError,
+    unusable,
 )
 from wa_supervisor.embedded.logs import begin_log, explain
 from wa_supervisor.embedded.policy import EmbeddedPolicy
 from wa_supervisor.embedded.processes import Habitat, end_tenants
-from wa_supervisor.embedded.state import unusable
 
 logger = logging.getLogger(__name__)
 

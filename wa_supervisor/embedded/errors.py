@@ -12,6 +12,9 @@ PermanentError
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from wa_supervisor.domain.errors import PermanentError, StoreUnavailableError
 
 
@@ -43,3 +46,11 @@ class ClusterVersionError(PermanentError):
     """The existing cluster was made by a major version of PostgreSQL that is not installed."""
 
     reason = "ClusterVersion"
+
+
+def unusable(path: Path, error: OSError) -> StateDirectoryUnusableError:
+    """Return the error that says why this path cannot be used and what to do."""
+    return StateDirectoryUnusableError(
+        f"cannot use {path}: {error.strerror or error}; choose a state directory on a disk with free space that"
+        f" user {os.geteuid()} owns and may write, or give this one to that user (chown -R)"
+    )

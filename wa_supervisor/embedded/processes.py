@@ -1,4 +1,4 @@
-"""Finding, naming and ending processes without ever hitting a stranger.
+"""Finding and ending processes without ever hitting a stranger.
 
 A server of ours is known by where it works: both servers change into their data directory, which belongs to one daemon
 alone. A process whose working directory *is* that directory (same device and inode) and whose executable is a server's
@@ -22,11 +22,10 @@ import anyio
 import anyio.to_thread
 
 from wa_supervisor.embedded.errors import ServerStartError
+from wa_supervisor.embedded.identity import PROC, stat_fields
 from wa_supervisor.embedded.policy import EmbeddedPolicy
 
 logger = logging.getLogger(__name__)
-
-_PROC = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +42,6 @@ class Tenant:
 
     pid: int
     parent: int
-
-
-def process_identity(pid: int) -> str | None:
-    """Return what tells this process from any other that has or had its id, or None if none lives.
-
-    Boot id and start time (proc(5), `/proc/pid/stat` fields 3 and 22); a zombie does not live.
-    """
-    with suppress(OSError):
-        fields = _stat_fields(pid)
-        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-        return None if fields[0] in "ZX" else f"{boot}/{fields[19]}"
-    return None
 
 
 def tenants(habitat: Habitat) -> tuple[Tenant, ...]:
@@ -116,18 +103,13 @@ def _handles(habitat: Habitat, pids: Iterable[int]) -> Iterator[dict[int, int]]:
 def _tenant(pid: int, habitat: Habitat) -> Tenant | None:
     """Say who this process is if it lives in the habitat; one that we may not look at is not ours."""
     with suppress(OSError):
-        if not (_PROC / str(pid) / "cwd").samefile(habitat.directory):
+        if not (PROC / str(pid) / "cwd").samefile(habitat.directory):
             return None
-        executable = Path((_PROC / str(pid) / "exe").readlink()).name.removesuffix(" (deleted)")
-        if executable in habitat.executables and (fields := _stat_fields(pid))[0] not in "ZX":
+        executable = Path((PROC / str(pid) / "exe").readlink()).name.removesuffix(" (deleted)")
+        if executable in habitat.executables and (fields := stat_fields(pid))[0] not in "ZX":
             return Tenant(pid=pid, parent=int(fields[1]))
     return None
 
 
 def _pids() -> Iterator[int]:
-    return (int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit())
-
-
-def _stat_fields(pid: int) -> list[str]:
-    """Return the fields of /proc/pid/stat from the state on; the name before may contain anything, even `)`."""
-    return (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    return (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())

@@ -14,10 +14,11 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from wa_supervisor.domain.errors import WaSupervisorError
+from wa_supervisor.embedded.endpoints import EmbeddedEndpoints, endpoints_shown
 from wa_supervisor.embedded.keeper import Keeper, ServerPlan
 from wa_supervisor.embedded.policy import EmbeddedPolicy
 from wa_supervisor.embedded.postgres import postgres_planned
-from wa_supervisor.embedded.state import EmbeddedEndpoints, directory_owned, endpoints_shown
+from wa_supervisor.embedded.state import directory_owned
 from wa_supervisor.embedded.valkey import valkey_planned
 
 _Planned = Callable[[Path, EmbeddedPolicy], AbstractAsyncContextManager[ServerPlan]]

@@ -18,11 +18,12 @@ from urllib.parse import quote
 
 import anyio
 
+from wa_supervisor.embedded.errors import unusable
 from wa_supervisor.embedded.keeper import ServerPlan
 from wa_supervisor.embedded.policy import EmbeddedPolicy
 from wa_supervisor.embedded.processes import Habitat
 from wa_supervisor.embedded.software import find_valkey
-from wa_supervisor.embedded.state import log_directory, socket_directory, unusable
+from wa_supervisor.embedded.state import log_directory, socket_directory
 
 _SOCKET = "valkey.sock"
 
@@ -69,7 +70,7 @@ def _options(data: Path, socket: Path, policy: EmbeddedPolicy) -> tuple[str, ...
         "appendfsync": policy.append_fsync,
         "aof-load-truncated": "yes",
         "maxmemory-policy": "noeviction",
-        "notify-keyspace-events": "Kh",
+        "notify-keyspace-events": "Kgh",
     }
     return tuple(word for key, value in settings.items() for word in (f"--{key}", value))
 
