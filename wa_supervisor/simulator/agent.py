@@ -86,9 +86,11 @@ class EchoAgent:
         """
         client = redis.Redis.from_url(self._url, socket_timeout=None, retry=Retry(NoBackoff(), 0))
         try:
+            await client.ping()
             async with anyio.create_task_group() as tasks:
-                await tasks.start(self._keep_listening, client)
+                tasks.start_soon(self._keep_listening, client)
                 tasks.start_soon(self._keep_publishing, client)
+                await self._bell.until(lambda: self.is_subscribed)
                 task_status.started()
         finally:
             with anyio.move_on_after(_LONGEST_GOODBYE, shield=True):
@@ -98,15 +100,15 @@ class EchoAgent:
         """Return as soon as `holds(agent)` is true. Bring a time limit (`anyio.fail_after`)."""
         await self._bell.until(lambda: holds(self))
 
-    async def _keep_listening(
-        self, client: redis.Redis, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-    ) -> None:
-        await self._subscribe_and_listen(client, task_status)
+    async def _keep_listening(self, client: redis.Redis) -> None:
         while True:
+            try:
+                await self._listen(client)
+            except (redis.ConnectionError, redis.TimeoutError) as error:
+                _log.debug("agent lost its connection", extra={"error": str(error)})
             await anyio.sleep(_COME_AGAIN)
-            await self._subscribe_and_listen(client, anyio.TASK_STATUS_IGNORED)
 
-    async def _subscribe_and_listen(self, client: redis.Redis, task_status: TaskStatus[None]) -> None:
+    async def _listen(self, client: redis.Redis) -> None:
         pubsub = client.pubsub()
         try:
             await pubsub.subscribe(*self._agents)
@@ -117,21 +119,16 @@ class EchoAgent:
                     self._take(message)
                 elif message is not None and message["type"] == "subscribe":
                     subscribed += 1
-                    self._note_subscribed(subscribed, task_status)
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            if not self.is_subscribed and task_status is not anyio.TASK_STATUS_IGNORED:
-                raise
-            _log.debug("agent lost its connection", extra={"error": str(error)})
+                    self._note_subscribed(subscribed)
         finally:
             self.is_subscribed = False
             self._bell.ring()
             with anyio.move_on_after(_LONGEST_GOODBYE, shield=True):
                 await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py has no annotations there
 
-    def _note_subscribed(self, channels: int, task_status: TaskStatus[None]) -> None:
+    def _note_subscribed(self, channels: int) -> None:
         if channels == len(self._agents):
             self.is_subscribed = True
-            task_status.started()
             self._bell.ring()
 
     def _take(self, message: dict[str, Any]) -> None:

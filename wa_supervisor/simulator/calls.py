@@ -89,15 +89,12 @@ class Route:
     """One authenticated route under `/api/{session}/`."""
 
     method: Literal["GET", "POST"]
-    path: str
-    """After `/api/{session}/`; its first part is the route's name."""
+    name: str
+    """How ledger and faults call it, and the beginning of its path."""
     handler: Handler
+    rest: str = ""
+    """What follows in the path."""
     needs_page: bool = True
-
-    @property
-    def name(self) -> str:
-        """How ledger and faults call it."""
-        return "contact/pn-lid" if self.path.startswith("contact/pn-lid") else self.path.partition("/")[0]
 
 
 class MalformedBodyError(ValueError):
@@ -109,10 +106,8 @@ async def read_body(request: web.Request) -> dict[str, Any]:
     if not request.can_read_body or not request.headers.get("Content-Type", "").startswith(JSON):
         return {}
     raw = await request.read()
-    if not raw:
-        return {}
     try:
-        body = _decode(raw)
+        body = _decode(raw or b"{}")
     except msgspec.DecodeError as error:
         raise MalformedBodyError(f"SyntaxError: {error}") from error
     if not isinstance(body, dict):

@@ -175,14 +175,22 @@ class SimulatedGateway:
         self.world.bell.ring()
 
     async def come_back(self, *, start_stored: bool | None = None) -> None:
-        """The server process is started on the same port, and (by its manners) all stored logins with it."""
+        """The server process is started on the same port, and (by its manners) all stored logins with it.
+
+        Raises `OSError` if the port is taken.
+        """
         if self._process is not None:
             return
         world = self.world
-        feed = Feed(timings=world.timings, manners=world.manners, ledger=world.ledger)
-        world.feed, world.booted_at = feed, time.monotonic()
-        self._process = ServerProcess(self, feed)
-        self._port = await self._process.listen(self._host, self._port)
+        process = ServerProcess(self, Feed(timings=world.timings, manners=world.manners, ledger=world.ledger))
+        try:
+            self._port = await process.listen(self._host, self._port)
+        except OSError:
+            with anyio.move_on_after(_LONGEST_STOP, shield=True):
+                await process.kill()
+            raise
+        self._process = process
+        world.feed, world.booted_at = process.feed, time.monotonic()
         if world.manners.start_stored_at_boot if start_stored is None else start_stored:
             self.start_stored()
         world.bell.ring()
@@ -216,22 +224,22 @@ async def simulated_gateway(
 
     What the block raises comes out as it is, without the exception group of the task group in here.
     """
-    try:
-        async with anyio.create_task_group() as background:
-            gateway = SimulatedGateway(
-                host=host, port=port, secret=secret, timings=timings, manners=manners, background=background
-            )
+    failure: Exception | None = None
+    async with anyio.create_task_group() as background:
+        gateway = SimulatedGateway(
+            host=host, port=port, secret=secret, timings=timings, manners=manners, background=background
+        )
+        try:
             await gateway.come_back(start_stored=False)
-            try:
-                yield gateway
-            finally:
-                background.cancel_scope.cancel()
-                with anyio.move_on_after(_LONGEST_STOP, shield=True):
-                    await gateway.go_down()
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from None
-        raise
+            yield gateway
+        except Exception as error:  # noqa: BLE001 - raised again below, outside the task group
+            failure = error
+        finally:
+            background.cancel_scope.cancel()
+            with anyio.move_on_after(_LONGEST_STOP, shield=True):
+                await gateway.go_down()
+    if failure is not None:
+        raise failure
 
 
 async def serve(

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 
 from wa_supervisor.simulator.calls import Answer, Call, Route
-from wa_supervisor.simulator.faults import ANY_ERROR, OPEN_LIST_ERROR
+from wa_supervisor.simulator.faults import OPEN_LIST_ERROR
 from wa_supervisor.simulator.history import Chat, ChatNotFoundError, chat_row
 from wa_supervisor.simulator.ids import STORIES, recipients, wid
 from wa_supervisor.simulator.messages import Message, http_model
@@ -148,8 +148,6 @@ def _pn_lid_wid(serial: str) -> dict[str, str]:
 async def host_device(call: Call) -> Answer:
     """The account behind the session, with its own number."""
     session = call.session
-    if session.page.state is PageState.CRASHED:
-        return Answer(500, ANY_ERROR)
     response = {
         "id": session.own_id,
         "connected": True,
@@ -163,11 +161,11 @@ async def host_device(call: Call) -> Answer:
 
 ROUTES = (
     Route("POST", "list-chats", list_chats),
-    Route("GET", "get-messages/{phone}", get_messages),
+    Route("GET", "get-messages", get_messages, "/{phone}"),
     Route("GET", "unread-messages", unread_messages),
     Route("GET", "all-new-messages", all_new_messages),
     Route("POST", "download-media", download_media),
-    Route("GET", "check-number-status/{phone}", check_number_status),
-    Route("GET", "contact/pn-lid/{pn_lid}", contact_pn_lid),
+    Route("GET", "check-number-status", check_number_status, "/{phone}"),
+    Route("GET", "contact/pn-lid", contact_pn_lid, "/{pn_lid}"),
     Route("GET", "host-device", host_device),
 )

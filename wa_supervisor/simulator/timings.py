@@ -88,7 +88,7 @@ class Manners:
     """At its own boot the server starts every session that has a stored login, all at once."""
     version: str = "2.10.4"
     """What status-session reports."""
-    ledger_limit: int = 1_000_000
+    ledger_limit: int = 500_000
     """Entries kept in each list of the ledger; older ones fall out, the counters keep counting."""
     history_limit: int = 2_000
     """Messages kept for each chat."""

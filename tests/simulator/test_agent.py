@@ -1,0 +1,148 @@
+"""The echo agent against a real Valkey: Pub/Sub in, Pub/Sub out, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+import pytest
+from redis import asyncio as redis
+from redis.asyncio.client import PubSub
+
+from tests.simulator.harness import PATIENCE
+from wa_supervisor.simulator.agent import EchoAgent
+
+pytestmark = pytest.mark.anyio
+
+MESSAGE = {
+    "text": "hello",
+    "chat_id": "5511900000077@c.us",
+    "platform_user_id": "5511900000077@c.us",
+    "user_data": {"first_name": "Anna", "is_authenticated": True},
+    "channel": "whatsapp",
+    "session": "acme",
+}
+
+
+class Hub:
+    """The other side: publishes inputs and hears outputs."""
+
+    def __init__(self, client: redis.Redis, pubsub: PubSub) -> None:
+        self.client = client
+        self._pubsub = pubsub
+
+    async def publish(self, agent_id: str, message: object) -> int:
+        """Publish an input; how many heard it."""
+        payload = message if isinstance(message, bytes) else msgspec.json.encode(message)
+        heard: int = await self.client.publish(f"agent:{agent_id}:input", payload)
+        return heard
+
+    async def next(self) -> tuple[str, dict[str, object]]:
+        """The next output: channel and payload."""
+        with anyio.fail_after(PATIENCE):
+            while True:
+                message = await self._pubsub.get_message(timeout=None)
+                if message is not None and message["type"] == "pmessage":
+                    return message["channel"].decode(), msgspec.json.decode(message["data"])
+
+
+@pytest.fixture
+async def hub(redis_url: str) -> AsyncIterator[Hub]:
+    """Hear everything that agents answer."""
+    async with redis.Redis.from_url(redis_url, socket_timeout=None) as client:
+        pubsub = client.pubsub()
+        await pubsub.psubscribe("agent:*:output")
+        yield Hub(client, pubsub)
+        await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py has no annotations there
+
+
+@asynccontextmanager
+async def _running(agent: EchoAgent) -> AsyncIterator[EchoAgent]:
+    async with anyio.create_task_group() as tasks:
+        with anyio.fail_after(PATIENCE):
+            await tasks.start(lambda *, task_status: agent.run(task_status=task_status))
+        yield agent
+        tasks.cancel_scope.cancel()
+
+
+async def test_it_answers_on_the_output_channel_in_the_hubs_words(hub: Hub, redis_url: str) -> None:
+    async with _running(EchoAgent(redis_url, ["sales"])):
+        assert await hub.publish("sales", MESSAGE) == 1
+        assert await hub.next() == (
+            "agent:sales:output",
+            {"chat_id": "5511900000077@c.us", "response": "echo: hello", "channel": "whatsapp"},
+        )
+
+
+async def test_one_agent_serves_many_ids(hub: Hub, redis_url: str) -> None:
+    ids = [f"agent-{number}" for number in range(200)]
+    async with _running(EchoAgent(redis_url, ids)) as agent:
+        for agent_id in ids:
+            assert await hub.publish(agent_id, MESSAGE) == 1
+        channels = {(await hub.next())[0] for _ in ids}
+        assert channels == {f"agent:{agent_id}:output" for agent_id in ids}
+        await agent.until(lambda agent: sum(agent.answered.values()) == 200)
+        assert agent.heard == agent.answered
+
+
+async def test_answers_keep_the_order_of_the_messages(hub: Hub, redis_url: str) -> None:
+    async with _running(EchoAgent(redis_url, ["sales"], reply=str.upper)):
+        for number in range(300):
+            await hub.publish("sales", MESSAGE | {"text": f"no {number}"})
+        answers = [(await hub.next())[1]["response"] for _ in range(300)]
+        assert answers == [f"NO {number}" for number in range(300)]
+
+
+async def test_what_it_cannot_read_is_counted_and_disturbs_nothing(hub: Hub, redis_url: str) -> None:
+    async with _running(EchoAgent(redis_url, ["sales"])) as agent:
+        for unreadable in (b"no json", b"[]", b'{"text": "no chat"}'):
+            await hub.publish("sales", unreadable)
+        await hub.publish("sales", MESSAGE | {"text": ""})
+        assert (await hub.next())[1]["response"] == "echo: "
+        assert agent.unreadable == 3
+
+
+async def test_it_can_say_nothing(hub: Hub, redis_url: str) -> None:
+    def quiet(text: str) -> str | None:
+        return None if text == "hush" else text
+
+    async with _running(EchoAgent(redis_url, ["sales"], reply=quiet)) as agent:
+        await hub.publish("sales", MESSAGE | {"text": "hush"})
+        await hub.publish("sales", MESSAGE | {"text": "speak"})
+        assert (await hub.next())[1]["response"] == "speak"
+        with anyio.fail_after(PATIENCE):
+            await agent.until(lambda agent: agent.answered["sales"] == 1)
+        assert agent.heard["sales"] == 2
+
+
+async def test_nobody_listens_before_it_runs_and_after_it_ended(hub: Hub, redis_url: str) -> None:
+    agent = EchoAgent(redis_url, ["sales"])
+    assert await hub.publish("sales", MESSAGE) == 0
+    async with _running(agent):
+        assert agent.is_subscribed
+        assert await hub.publish("sales", MESSAGE) == 1
+        await hub.next()
+    assert not agent.is_subscribed
+    with anyio.fail_after(PATIENCE):
+        while await hub.publish("sales", MESSAGE):
+            pass
+
+
+async def test_it_subscribes_again_after_its_connection_was_killed(hub: Hub, redis_url: str) -> None:
+    async with _running(EchoAgent(redis_url, ["sales"])) as agent:
+        for client in await hub.client.client_list("pubsub"):
+            if client["sub"] == "1":
+                await hub.client.client_kill_filter(_id=client["id"])
+        with anyio.fail_after(PATIENCE):
+            await agent.until(lambda agent: not agent.is_subscribed)
+            await agent.until(lambda agent: agent.is_subscribed)
+        await hub.publish("sales", MESSAGE)
+        assert (await hub.next())[1]["response"] == "echo: hello"
+
+
+async def test_a_redis_that_is_not_there_in_the_beginning_is_an_error() -> None:
+    agent = EchoAgent("redis://127.0.0.1:1", ["sales"])
+    with pytest.raises(redis.ConnectionError):
+        await agent.run()
