@@ -93,7 +93,7 @@ def write_config(
     path = folder / "config.toml"
     path.write_text(
         f'[daemon]\nid = "test"\nlog_format = "text"\n[redis]\nurl = "{redis_url}"\n'
-        f'[postgres]\nurl = "{database_url}"\n{tables}\n[sessions]\npoll_starting = 0.1\npoll_connected = 1.0\n'
+        f'[postgres]\nurl = "{database_url}"\n{tables}\n[sessions]\npoll_starting = 0.2\npoll_connected = 1.0\n'
         f"alive_evidence = 0.5\nbackoff_initial = 0.1\n[status]\nttl = 6.0\nrefresh = 1.0\n[admin]\nport = 0\n{more}",
         encoding="utf-8",
     )
