@@ -16,6 +16,8 @@ class FakeStatusBoard(Scripted):
         super().__init__()
         self.statuses: dict[IntegrationId, SessionStatus] = {}
         self.hub: dict[AgentId, dict[str, str]] = {}
+        self.hub_of_others: dict[AgentId, dict[str, str]] = {}
+        """Hub fields that somebody else wrote; never touched."""
         self.published: list[SessionStatus] = []
         """Every status that was ever written, oldest first."""
         self.daemons: dict[str, DaemonStatus] = {}

@@ -76,7 +76,7 @@ class FakeSession:
 
 
 class FakeGateway(Scripted):
-    """Port `Gateway`. `fail_next` takes the errors of the port; `send_text` has outcomes, for which see `answer_next`."""
+    """Port `Gateway`. `fail_next` takes the errors of the port; sends have outcomes, for which see `answer_next`."""
 
     def __init__(self, name: GatewayName = GatewayName("main")) -> None:  # noqa: B008  # a NewType over str
         super().__init__()

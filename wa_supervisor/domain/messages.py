@@ -40,7 +40,6 @@ class LeftOutReason(StrEnum):
     UNSUPPORTED_TYPE = "unsupported_type"
     TEXT_TOO_LONG = "text_too_long"
     UNKNOWN_SESSION = "unknown_session"
-    SESSION_NOT_SERVED = "session_not_served"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

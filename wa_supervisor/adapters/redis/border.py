@@ -50,6 +50,9 @@ def refusal(error: Exception, server: Server, doing: str) -> RefusalError:
 
 
 def _ours(error: Exception, server: Server, doing: str, within: float | None) -> StoreUnavailableError:
+    inner = error.__cause__  # on a unix socket the library wraps what the server says to a login
+    if isinstance(error, exceptions.ConnectionError) and isinstance(inner, _REPLIES):
+        return refusal(inner, server, doing)
     if isinstance(error, _REPLIES):
         return refusal(error, server, doing)
     if isinstance(error, TimeoutError | exceptions.TimeoutError):

@@ -21,6 +21,7 @@ import anyio
 from wa_supervisor.adapters.redis.address import RedisAddress
 from wa_supervisor.adapters.redis.packing import Command
 from wa_supervisor.adapters.redis.policy import RedisPolicy
+from wa_supervisor.adapters.redis.refusals import RefusalError
 from wa_supervisor.adapters.redis.wire import Wire, as_refusal
 from wa_supervisor.domain.errors import StoreUnavailableError
 
@@ -43,10 +44,10 @@ class _Request:
 class RedisClient:
     """Give it commands while `run` runs; what is given before waits for it, what is given after it fails."""
 
-    def __init__(self, address: RedisAddress, policy: RedisPolicy) -> None:
+    def __init__(self, address: RedisAddress, policy: RedisPolicy, wire: Wire | None = None) -> None:
         self.address = address
         self.policy = policy
-        self._wire = Wire(address, policy)
+        self._wire = wire or Wire(address, policy)
         self._waiting: deque[_Request] = deque()
         self._under_way: list[_Request] = []
         self._has_work = anyio.Event()
@@ -86,7 +87,7 @@ class RedisClient:
         self._has_work.set()
         answer = await request.answer
         if isinstance(answer, StoreUnavailableError):
-            raise StoreUnavailableError(*answer.args) from answer
+            raise _own(answer) from answer
         return answer
 
     def _take_batch(self) -> list[_Request]:
@@ -105,7 +106,7 @@ class RedisClient:
             await self._exchange(batch)
         except StoreUnavailableError as error:
             await self._give_up(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the border of all calls, see below
             # Everybody's calls go through here: a surprise in the library must not end more than this connection.
             _log.exception("the connection to Redis failed in a way that nobody expected")
             await self._give_up(self._wire.server.unreachable(repr(error), "carrying commands"))
@@ -133,3 +134,10 @@ class RedisClient:
         self._under_way = []
         for request in requests:
             request.give(error)
+
+
+def _own(error: StoreUnavailableError) -> StoreUnavailableError:
+    """Give a caller an exception of its own: one that several raise would gather all their tracebacks."""
+    if isinstance(error, RefusalError):
+        return RefusalError(str(error), code=error.code)
+    return StoreUnavailableError(str(error))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 import anyio
@@ -52,6 +53,7 @@ class Listening:
         self._policy = policy
         self._deliver = deliver
         self._agents: Mapping[bytes, AgentId] = {}
+        self._followed: frozenset[AgentId] = frozenset()
         self._joined: set[AgentId] = set()
         """Agents whose group is there and whose earlier entries were delivered."""
         self._complained: set[tuple[AgentId, str]] = set()
@@ -61,9 +63,10 @@ class Listening:
 
     def follow(self, agents: Mapping[bytes, AgentId]) -> None:
         """Go on with these agents, given by channel."""
-        self._ring(set(agents.values()) - set(self._agents.values()))
-        self._agents = agents
-        self._joined.intersection_update(agents.values())
+        followed = frozenset(agents.values())
+        self._ring(followed - self._followed)
+        self._agents, self._followed = agents, followed
+        self._joined &= followed
 
     def look_back(self, agent: AgentId) -> None:
         """Read an agent's unsettled entries again."""
@@ -87,7 +90,7 @@ class Listening:
             if anyio.current_time() - tidied_at >= self._policy.tidy:
                 tidied_at = anyio.current_time()
                 self._is_time_to_tidy = True
-            self._ring(set(self._agents.values()))
+            self._ring(self._followed)
 
     async def read_streams(self) -> None:
         """Read the streams of those who rang, for ever."""
@@ -102,12 +105,12 @@ class Listening:
                 for agents in self._batches(set(self._joined)):
                     await self._tidy(agents)
 
-    def _ring(self, agents: set[AgentId]) -> None:
+    def _ring(self, agents: AbstractSet[AgentId]) -> None:
         self._rung |= agents
         self._bell.set()
 
-    def _batches(self, agents: set[AgentId]) -> Iterator[list[AgentId]]:
-        followed = list(agents.intersection(self._agents.values()))
+    def _batches(self, agents: AbstractSet[AgentId]) -> Iterator[list[AgentId]]:
+        followed = list(agents & self._followed)
         size = self._policy.batch
         return (followed[start : start + size] for start in range(0, len(followed), size))
 
@@ -118,7 +121,8 @@ class Listening:
             reading = await self._streams.read(positions)
             fresh = self._under_way.take(reading.entries)
             self._complain(reading.refused)
-            self._ring(set(reading.full)) if reading.full else None
+            if reading.full:
+                self._ring(set(reading.full))
             await self._deliver_all(fresh, may_be_begun=False)
 
     async def _join(self, agents: Sequence[AgentId]) -> None:

@@ -9,7 +9,7 @@ An agent that adds a reply to the stream must ring with an *empty* payload (or `
 reply on both would be sent twice, because nothing in it tells that it is the same.
 
 What is under way in this process is remembered here, across lost connections, so that no entry is delivered twice while
-it is unsettled; `release` gives one back that will not be settled by whoever took it.
+it is unsettled; `give_back` returns one that will not be settled by whoever took it.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class RedisAgentOutbox:
             await self._streams.settle(reply.agent_id, reply.entry)
             self._under_way.end(reply.agent_id, reply.entry)
 
-    def release(self, reply: IncomingReply) -> None:
-        """Give an unsettled entry back: it is delivered again, perhaps to a session that can send it."""
+    def give_back(self, reply: IncomingReply) -> None:
+        """Return an unsettled entry: it is delivered again, perhaps to a session that can send it."""
         if reply.entry is not None:
             self._under_way.end(reply.agent_id, reply.entry)
             if self._listening is not None:

@@ -1,0 +1,215 @@
+"""The operator's desk: nobody's change is lost, daemons are told, and it loads fast."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import pytest
+
+from tests.adapters.redis_server import own_server
+from wa_supervisor.adapters.redis.address import read_address
+from wa_supervisor.adapters.redis.desk import OperatorDesk
+from wa_supervisor.adapters.redis.direct import DirectLine
+from wa_supervisor.adapters.redis.policy import RedisPolicy
+from wa_supervisor.domain.errors import ConfigurationError, StoreUnavailableError
+
+
+@pytest.fixture
+def desk(redis_url: str) -> Iterator[OperatorDesk]:
+    with OperatorDesk(redis_url) as desk:
+        yield desk
+
+
+@pytest.fixture
+def line(redis_url: str) -> Iterator[DirectLine]:
+    line = DirectLine(read_address(redis_url), RedisPolicy())
+    yield line
+    line.close()
+
+
+def test_a_record_is_added_changed_and_removed(desk: OperatorDesk) -> None:
+    assert desk.wishes() == {}
+    assert desk.write("one", lambda old: b"new" if old is None else old) == b"new"
+    assert desk.write("one", lambda old: (old or b"") + b"er") == b"newer"
+    assert desk.wishes() == {"one": b"newer"}
+    assert desk.write("one", lambda _: None) is None
+    assert desk.write("one", lambda _: None) is None
+    assert desk.wishes() == {}
+
+
+def test_an_empty_record_is_not_the_same_as_none(desk: OperatorDesk) -> None:
+    desk.write("one", lambda _: b"")
+    assert desk.wishes() == {"one": b""}
+    seen: list[bytes | None] = []
+
+    def change(old: bytes | None) -> bytes:
+        seen.append(old)
+        return b"\xff\x00"
+
+    desk.write("one", change)
+    assert seen == [b""]
+    assert desk.wishes() == {"one": b"\xff\x00"}
+
+
+def test_a_change_made_meanwhile_is_not_lost(desk: OperatorDesk, redis_url: str) -> None:
+    calls: list[bytes | None] = []
+
+    def change(old: bytes | None) -> bytes:
+        calls.append(old)
+        if len(calls) == 1:
+            with OperatorDesk(redis_url) as other:
+                other.write("one", lambda _: b"theirs")
+        return (old or b"") + b" and mine"
+
+    assert desk.write("one", change) == b"theirs and mine"
+    assert calls == [None, b"theirs"]
+
+
+def test_a_record_removed_meanwhile_is_not_brought_back_unseen(desk: OperatorDesk, line: DirectLine) -> None:
+    desk.write("one", lambda _: b"there")
+    calls: list[bytes | None] = []
+
+    def pause(old: bytes | None) -> bytes | None:
+        calls.append(old)
+        line.call(b"HDEL", b"wa:integrations", b"one")
+        return None if old is None else old + b" paused"
+
+    assert desk.write("one", pause) is None
+    assert calls == [b"there", None]
+    assert desk.wishes() == {}
+
+
+def test_many_who_change_one_record_at_once_all_have_their_effect(redis_url: str, desk: OperatorDesk) -> None:
+    def count_up(_: int) -> None:
+        with OperatorDesk(redis_url) as mine:
+            for _ in range(20):
+                mine.write("one", lambda old: b"%d" % (int(old or b"0") + 1))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count_up, range(4)))
+    assert desk.wishes() == {"one": b"80"}
+
+
+def test_a_record_that_never_holds_still_is_an_error(desk: OperatorDesk, line: DirectLine) -> None:
+    def interfere(old: bytes | None) -> bytes:
+        line.call(b"HINCRBY", b"wa:integrations", b"one", b"1")
+        return (old or b"") + b"0"
+
+    with pytest.raises(StoreUnavailableError, match="changes faster"):
+        desk.write("one", interfere)
+
+
+def test_what_a_change_raises_comes_out_and_nothing_is_written(desk: OperatorDesk) -> None:
+    def refuse(old: bytes | None) -> bytes:
+        raise ConfigurationError([f"no such key in {old!r}"])
+
+    with pytest.raises(ConfigurationError):
+        desk.write("one", refuse)
+    assert desk.wishes() == {}
+
+
+def test_writing_works_on_a_server_that_lets_nobody_ring(redis_url: str, line: DirectLine, desk: OperatorDesk) -> None:
+    line.call(b"ACL", b"SETUSER", b"default", b"resetchannels")
+    try:
+        with OperatorDesk(redis_url) as narrow:
+            narrow.write("one", lambda _: b"1")
+    finally:
+        line.call(b"ACL", b"SETUSER", b"default", b"allchannels")
+    assert desk.wishes() == {"one": b"1"}
+
+
+def test_commands_are_numbered_in_order_and_say_who_gave_them(desk: OperatorDesk, line: DirectLine) -> None:
+    ids = desk.command("restart", ["one", "two-ç"], "because", by="ana@host")
+    rows = line.call(b"XRANGE", b"wa:commands", b"-", b"+")
+    assert isinstance(rows, list)
+    assert [row[0].decode() for row in rows] == ids
+    fields = [dict(zip(row[1][::2], row[1][1::2], strict=True)) for row in rows]
+    assert fields[1] == {
+        b"verb": b"restart",
+        b"reason": b"because",
+        b"by": b"ana@host",
+        b"integration_id": "two-ç".encode(),
+    }
+    assert desk.command("restart", []) == []
+
+
+def test_commands_are_bounded(redis_url: str, line: DirectLine) -> None:
+    with OperatorDesk(redis_url, policy=RedisPolicy(commands_maxlen=100)) as desk:
+        desk.command("restart", [str(number) for number in range(1000)])
+    length = line.call(b"XLEN", b"wa:commands")
+    assert isinstance(length, int)
+    assert 100 <= length <= 300
+
+
+def test_a_status_that_cannot_be_read_is_left_out_with_a_warning(
+    desk: OperatorDesk, line: DirectLine, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = {
+        "id": "good",
+        "agent_id": "a",
+        "session": "s",
+        "gateway": "g",
+        "state": "running",
+        "reason": "Up",
+        "message": "m",
+        "since": 1.0,
+        "a_field_of_a_later_version": 1,
+    }
+    later = {**good, "id": "later", "state": "a state of a later version"}
+    for name, data in (("good", msgspec.json.encode(good)), ("later", msgspec.json.encode(later)), ("bad", b"\xff{")):
+        line.call(b"HSET", b"wa:status", name.encode(), data)
+    with caplog.at_level(logging.WARNING):
+        assert set(desk.statuses()) == {"good"}
+    assert {vars(record)["about"] for record in caplog.records} == {"later", "bad"}
+
+
+def test_a_daemon_whose_time_ran_out_is_not_shown(desk: OperatorDesk, line: DirectLine) -> None:
+    line.call(b"SADD", b"wa:daemons", b"gone")
+    assert desk.daemons() == []
+
+
+def test_another_prefix_is_another_installation(redis_url: str, desk: OperatorDesk) -> None:
+    with OperatorDesk(redis_url, prefix="b") as other:
+        other.write("one", lambda _: b"1")
+        assert desk.wishes() == {}
+        assert other.wishes() == {"one": b"1"}
+
+
+def test_an_unreachable_server_says_what_to_do() -> None:
+    with (
+        OperatorDesk("unix:///tmp/there-is-no-such-socket") as desk,
+        pytest.raises(StoreUnavailableError, match=r"see whether it runs and whether redis\.url is right"),
+    ):
+        desk.statuses()
+
+
+def test_a_desk_goes_on_after_its_server_was_away() -> None:
+    with own_server() as server, OperatorDesk(server.url) as desk:
+        desk.write("one", lambda _: b"1")
+        server.kill()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailableError):
+                desk.wishes()
+        server.start()
+        assert desk.wishes() == {}
+
+
+def test_databases_are_apart(redis_url: str, desk: OperatorDesk) -> None:
+    base = redis_url.partition("?")[0] if redis_url.startswith("unix") else redis_url
+    url = f"{base}?db=5"
+    with OperatorDesk(url) as other:
+        other.write("five", lambda _: b"1")
+        assert other.wishes() == {"five": b"1"}
+    assert desk.wishes() == {}
+
+
+def test_loading_the_desk_does_not_load_what_is_slow_to_load() -> None:
+    slow = "{'redis', 'ssl', 'asyncio', 'anyio'}"
+    code = f"import sys, wa_supervisor.adapters.redis.desk; print(sorted({slow} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.strip() == "[]"

@@ -1,0 +1,230 @@
+"""What is particular to handing messages over by a script in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import cast
+
+import anyio
+import msgspec
+import pytest
+from anyio.lowlevel import checkpoint
+
+from tests.adapters.redis_server import own_server
+from tests.contracts.redis_sides import SOON, clients, eventually, real_store
+from wa_supervisor.adapters.redis.entries import read_entries
+from wa_supervisor.adapters.redis.keys import agent_input
+from wa_supervisor.adapters.redis.policy import RedisPolicy
+from wa_supervisor.adapters.redis.refusals import RefusalError
+from wa_supervisor.adapters.redis.store import RedisStore
+from wa_supervisor.adapters.redis.subscription import Heard, Subscription
+from wa_supervisor.domain.errors import StoreUnavailableError
+from wa_supervisor.domain.message_ids import Identity
+from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, IntegrationId, SessionName, StanzaId
+from wa_supervisor.engine.ports import HandedOver, HandOver, SeenBefore
+
+pytestmark = pytest.mark.anyio
+
+SALES = AgentId("sales")
+STREAM = agent_input(SALES)
+CHAT = ChatId("5511988887777@c.us")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[RedisStore]:
+    async with real_store(redis_url) as store:
+        yield store
+
+
+def usual_payload(stanza: str) -> bytes:
+    return msgspec.json.encode({"text": "private", "message_id": f"false_{CHAT}_{stanza}"})
+
+
+def message(stanza: str, payload: bytes | None = None, chat: ChatId = CHAT) -> HandOver:
+    identity = Identity(
+        gateway=GatewayName("main"), session=SessionName("s1"), stanza=StanzaId(stanza), from_me=False, group=None
+    )
+    return HandOver(
+        agent_id=SALES,
+        integration_id=IntegrationId("one"),
+        identity=identity,
+        chat=chat,
+        payload=usual_payload(stanza) if payload is None else payload,
+        marks_typing=True,
+    )
+
+
+def seen(handover: HandOver) -> bytes:
+    return b"wa:seen:" + handover.identity.key.encode()
+
+
+async def fields(store: RedisStore) -> list[dict[bytes, bytes]]:
+    entries = read_entries(await store.client.call(b"XRANGE", STREAM, b"-", b"+"))
+    return [dict(entry.fields or {}) for entry in entries]
+
+
+async def seconds_left(store: RedisStore, key: bytes) -> int:
+    return cast("int", await store.client.call(b"TTL", key))
+
+
+async def test_a_stream_reader_finds_who_and_what_beside_the_payload(store: RedisStore) -> None:
+    handover = message("A1")
+    answer = await store.inbox.hand_over(handover)
+    assert isinstance(answer, HandedOver)
+    assert await fields(store) == [
+        {
+            b"payload": handover.payload,
+            b"integration_id": b"one",
+            b"session": b"s1",
+            b"message_id": b"false_5511988887777@c.us_A1",
+        }
+    ]
+    assert await store.client.call(b"GET", seen(handover)) == answer.entry.encode()
+
+
+async def test_a_payload_that_names_no_message_is_known_by_its_stanza(store: RedisStore) -> None:
+    await store.inbox.hand_over(message("A1", b"no json"))
+    await store.inbox.hand_over(message("A2", b"{}"))
+    assert [entry[b"message_id"] for entry in await fields(store)] == [b"A1", b"A2"]
+
+
+async def test_what_is_remembered_is_forgotten_in_time(redis_url: str) -> None:
+    policy = RedisPolicy(seen_ttl=1000, owner_ttl=2000, typing_ttl=3000)
+    async with real_store(redis_url, policy=policy) as store:
+        await store.inbox.hand_over(message("A1"))
+        assert 990 < await seconds_left(store, seen(message("A1"))) <= 1000
+        assert 1990 < await seconds_left(store, b"wa:chat:sales:5511988887777@c.us") <= 2000
+        assert 2990 < await seconds_left(store, b"wa:typing:one") <= 3000
+
+
+async def test_an_agents_stream_is_bounded(redis_url: str) -> None:
+    async with real_store(redis_url, policy=RedisPolicy(stream_maxlen=100)) as store:
+        async with anyio.create_task_group() as group:
+            for number in range(1000):
+                group.start_soon(store.inbox.hand_over, message(f"A{number}"))
+        length = cast("int", await store.client.call(b"XLEN", STREAM))
+    assert 100 <= length <= 300  # about the bound: whole nodes of a hundred entries are trimmed
+
+
+async def test_today_s_agent_hears_the_payload_on_the_channel_after_it_is_in_the_stream(store: RedisStore) -> None:
+    heard: list[bytes] = []
+    lengths: list[object] = []
+    begun, done = anyio.Event(), anyio.Event()
+
+    async def take(what: Heard) -> None:
+        if what.payload is None:
+            begun.set()
+            return
+        heard.append(what.payload)
+        lengths.append(await store.client.call(b"XLEN", STREAM))
+        done.set()
+
+    subscription = Subscription(store.client.address, store.client.policy, [STREAM])
+    with anyio.fail_after(SOON):
+        async with anyio.create_task_group() as group:
+            group.start_soon(subscription.listen, take)
+            await begun.wait()
+            await store.inbox.hand_over(message("A1", b"\xff\x00"))
+            await done.wait()
+            group.cancel_scope.cancel()
+    assert heard == [b"\xff\x00"]
+    assert lengths == [1]
+
+
+async def test_two_daemons_with_the_same_messages_at_the_same_time_hand_each_over_once(redis_url: str) -> None:
+    answers: dict[str, list[HandedOver | SeenBefore]] = {}
+
+    async def hand_over(store: RedisStore, stanza: str) -> None:
+        answers.setdefault(stanza, []).append(await store.inbox.hand_over(message(stanza)))
+
+    async with real_store(redis_url, "one") as one, real_store(redis_url, "two") as two:
+        async with anyio.create_task_group() as group:
+            for number in range(300):
+                group.start_soon(hand_over, one, f"A{number}")
+                group.start_soon(hand_over, two, f"A{number}")
+        assert await one.client.call(b"XLEN", STREAM) == 300
+    assert all(sum(isinstance(answer, HandedOver) for answer in pair) == 1 for pair in answers.values())
+    assert all(len(pair) == 2 for pair in answers.values())
+
+
+async def test_a_server_that_forgot_the_script_is_given_it_again(store: RedisStore) -> None:
+    for stanza in ("A1", "A2"):
+        await store.client.call(b"SCRIPT", b"FLUSH")
+        assert isinstance(await store.inbox.hand_over(message(stanza)), HandedOver)
+    assert isinstance(await store.inbox.hand_over(message("A2")), SeenBefore)
+
+
+async def test_a_user_who_may_not_publish_is_told_so_and_the_message_is_not_lost(
+    redis_url: str, store: RedisStore
+) -> None:
+    await store.client.call(b"ACL", b"SETUSER", b"narrow", b"on", b"nopass", b"~*", b"+@all", b"resetchannels")
+    async with real_store(redis_url) as narrow:
+        await narrow.client.call(b"AUTH", b"narrow", b"any")
+        with pytest.raises(RefusalError, match="ACL SETUSER"):
+            await narrow.inbox.hand_over(message("A1"))
+    await store.client.call(b"ACL", b"DELUSER", b"narrow")
+    assert isinstance(await store.inbox.hand_over(message("A1")), HandedOver)
+
+
+async def test_a_full_server_refuses_and_the_message_is_not_lost() -> None:
+    with own_server() as server:
+        async with real_store(server.url) as store:
+            await store.client.call(b"CONFIG", b"SET", b"maxmemory", b"1")
+            with pytest.raises(RefusalError, match="maxmemory"):
+                await store.inbox.hand_over(message("A1"))
+            await store.client.call(b"CONFIG", b"SET", b"maxmemory", b"0")
+            assert isinstance(await store.inbox.hand_over(message("A1")), HandedOver)
+
+
+async def test_keys_of_a_wrong_type_beside_the_stream_do_not_lose_the_message(store: RedisStore) -> None:
+    await store.client.call(b"SET", b"wa:typing:one", b"no set")
+    assert isinstance(await store.inbox.hand_over(message("A1")), HandedOver)
+    assert len(await fields(store)) == 1
+
+
+async def test_a_refusal_names_the_stream_and_nothing_private(store: RedisStore) -> None:
+    await store.client.call(b"SET", STREAM, b"no stream")
+    with pytest.raises(RefusalError) as error:
+        await store.inbox.hand_over(message("A1"))
+    assert "agent:sales:input" in str(error.value)
+    assert "5511988887777" not in str(error.value)
+    assert "private" not in str(error.value)
+
+
+async def test_ids_that_are_no_text_are_keys_all_the_same(store: RedisStore) -> None:
+    odd = ChatId("\ud800@c.us")
+    assert isinstance(await store.inbox.hand_over(message("\udfff", b"{}", odd)), HandedOver)
+    assert isinstance(await store.inbox.hand_over(message("\udfff", b"{}", odd)), SeenBefore)
+    assert await store.inbox.owner_of(SALES, odd) == "one"
+
+
+async def test_a_call_cancelled_at_any_step_leaves_no_connection_and_the_next_one_works(redis_url: str) -> None:
+    async with real_store(redis_url, "observer") as observer:
+        await observer.client.call(b"PING")
+        before = await clients(observer.client, "")
+        for steps in range(40):
+            async with real_store(redis_url) as store:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(store.inbox.hand_over, message(f"A{steps}"))
+                    for _ in range(steps):
+                        await checkpoint()
+                    group.cancel_scope.cancel()
+                with anyio.fail_after(SOON):
+                    await store.inbox.hand_over(message(f"A{steps}"))
+        await eventually(lambda: only_these(observer, before))
+        assert await observer.client.call(b"XLEN", STREAM) == 40
+
+
+async def test_an_unreachable_server_is_an_error_at_once() -> None:
+    async with real_store("unix:///tmp/there-is-no-such-socket") as store:
+        with pytest.raises(StoreUnavailableError, match=r"redis\.url"):
+            await store.inbox.hand_over(message("A1"))
+
+
+async def only_these(observer: RedisStore, connections: list[int]) -> bool:
+    return await clients(observer.client, "") == connections
