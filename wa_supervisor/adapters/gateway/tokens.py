@@ -1,4 +1,4 @@
-"""Sessions' tokens: given by the operator or made with the gateway's secret, and kept, for making one costs the gateway.
+"""Sessions' tokens: given by the operator or made with the gateway's secret, and kept, for making one is dear.
 
 A token stays valid until the server's secret changes; a refused one is replaced once, by whoever is refused first, and
 the others take the new one. Lives as long as the gateway's client; a session's token is forgotten when it is closed.

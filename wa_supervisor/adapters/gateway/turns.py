@@ -1,8 +1,8 @@
 """Turns: how many calls may be in the part of their way that costs the gateway its processor.
 
-Checking a call's token costs the gateway about 50 ms of bcrypt, so many calls at once only wait there. A call that takes
-long has that behind it: it hangs in a page, costs the gateway nothing, and must not keep other sessions' calls waiting.
-So a turn ends with its call or after a while, whichever is sooner. One object per gateway, inside one event loop.
+Checking a call's token costs the gateway about 50 ms of bcrypt, so many calls at once only wait there. A call that
+takes long has that behind it: it hangs in a page, costs the gateway nothing, and must not keep other sessions' calls
+waiting. So a turn ends with its call or after a while, whichever is sooner. One object per gateway, in one event loop.
 """
 
 from __future__ import annotations

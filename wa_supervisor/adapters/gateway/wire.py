@@ -13,6 +13,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, NoReturn, TypeVar, cast
 
 import httpx
@@ -125,7 +126,8 @@ class Wire:
         self._policy = policy
         self._turns = Turns(policy.requests_at_once, longest=policy.turn_longest)
         transport = AiohttpTransport(policy=TransportPolicy(connections=policy.connections), verify=verify)
-        self._http = httpx.AsyncClient(transport=transport, base_url=url)
+        no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        self._http = httpx.AsyncClient(transport=transport, base_url=url, cookies=no_cookies)
 
     async def exchange(self, call: Call) -> Answer:
         """Make the call once. See the module for what it raises."""
