@@ -1,34 +1,38 @@
 """The `wa-supervisor` command.
 
 Commands are imported when they are asked for, so that `status` does not wait for libraries that only the daemon needs.
-Output goes to stdout, everything said about it to stderr. Exit codes are in `wa_supervisor.cli.exits`.
+Output goes to stdout, everything said about it to stderr. Exit codes are in `wa_supervisor.cli.exits`. Ctrl-C ends any
+command at once, and a reader that goes away ends it quietly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import sys
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 import click
 
 from wa_supervisor import __version__
+from wa_supervisor.cli.exits import Exit
 
 _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "run": ("wa_supervisor.cli.run:run", "Run the daemon."),
         "demo": ("wa_supervisor.cli.demo:demo", "Show everything on one machine, with no set-up."),
         "status": ("wa_supervisor.cli.status:status", "Show sessions in a table, with why and what next."),
-        "get": ("wa_supervisor.cli.status:get", "Print sessions for machines: JSON, YAML, TSV or names."),
-        "describe": ("wa_supervisor.cli.status:describe", "Show everything about one session."),
+        "get": ("wa_supervisor.cli.status:get", "Print sessions for machines: JSON, TSV or names."),
+        "describe": ("wa_supervisor.cli.describe:describe", "Show everything about one session."),
         "add": ("wa_supervisor.cli.wish:add", "Declare an integration."),
         "set": ("wa_supervisor.cli.wish:set_", "Change keys of an integration."),
         "remove": ("wa_supervisor.cli.wish:remove", "Remove integrations; their logins are kept."),
-        "pause": ("wa_supervisor.cli.wish:pause", "Close sessions until they are resumed."),
-        "resume": ("wa_supervisor.cli.wish:resume", "End a pause."),
-        "restart": ("wa_supervisor.cli.wish:restart", "Restart sessions, browser and all."),
-        "login": ("wa_supervisor.cli.login:login", "Show the QR or pairing code until the session is connected."),
+        "pause": ("wa_supervisor.cli.switching:pause", "Close sessions until they are resumed."),
+        "resume": ("wa_supervisor.cli.switching:resume", "End a pause."),
+        "restart": ("wa_supervisor.cli.switching:restart", "Restart sessions, browser and all."),
+        "login": ("wa_supervisor.cli.login:login", "Show the QR or pairing code until it is connected."),
         "config": ("wa_supervisor.cli.configuration:config", "Check and show the configuration."),
         "simulate-gateway": ("wa_supervisor.cli.simulate:simulate_gateway", "Run a simulated gateway."),
     }
@@ -54,6 +58,26 @@ class _LateGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,  # noqa: ANN401 - click's own signature
+    ) -> Any:  # noqa: ANN401 - click's own signature
+        """Run, and end as shells expect: click itself takes Ctrl-C for a failure."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.Abort:
+            sys.exit(Exit.INTERRUPTED)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)
+
 
 @click.command(cls=_LateGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="wa-supervisor", message="%(prog)s %(version)s")
@@ -63,4 +87,7 @@ def root() -> None:
 
 def main() -> None:
     """Run the command; the entry point of the package."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows another
     root(prog_name="wa-supervisor")

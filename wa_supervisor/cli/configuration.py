@@ -13,19 +13,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from wa_supervisor.cli.exits import Exit
+from wa_supervisor.cli.reaching import config_option
+
 if TYPE_CHECKING:
     from wa_supervisor.config import LoadedSettings
-
-EXIT_CONFIGURATION = 78
-"""Exit code of a wrong configuration, `EX_CONFIG` of sysexits.h; systemd can be told not to restart on it."""
-
-_config_option = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Configuration file; else $WA_SUPERVISOR_CONFIG, else /etc/wa-supervisor/config.toml.",
-)
 
 
 @click.group()
@@ -34,7 +26,7 @@ def config() -> None:
 
 
 @config.command()
-@_config_option
+@config_option
 def validate(path: Path | None) -> None:
     """Check everything the daemon would read: file, environment and credentials."""
     loaded = _load(path)
@@ -42,7 +34,7 @@ def validate(path: Path | None) -> None:
 
 
 @config.command("print")
-@_config_option
+@config_option
 @click.option(
     "-o", "--output", type=click.Choice(["toml", "json"]), default="toml", show_default=True, help="Form of the output."
 )
@@ -82,4 +74,4 @@ def _load(path: Path | None) -> LoadedSettings:
 def _give_up(mistakes: tuple[str, ...]) -> NoReturn:
     for mistake in mistakes:
         click.echo(mistake, err=True)
-    raise SystemExit(EXIT_CONFIGURATION)
+    raise SystemExit(Exit.CONFIGURATION)

@@ -18,3 +18,5 @@ class Exit(IntEnum):
     """`--wait` did not see the end in time."""
     CONFIGURATION = 78
     """The configuration is wrong (`EX_CONFIG`)."""
+    INTERRUPTED = 130
+    """Ctrl-C, as shells have it: 128 and the number of the signal."""

@@ -12,7 +12,12 @@ import click
 from wa_supervisor.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from signal import Signals
+
     from wa_supervisor.config import Settings
+
+SIGNALLED = 128
+"""Exit codes of a daemon that a second signal ended at once begin here, as shells have it; see `Exit.INTERRUPTED`."""
 
 
 @click.command()
@@ -35,19 +40,21 @@ def run(path: Path | None, *, embedded: bool) -> None:
     def load() -> Settings:
         return _load(path, embedded=embedded)
 
-    async def serve(settings: Settings) -> None:
-        await run_under_signals(Daemon(settings, environ=os.environ), load)
+    async def serve(settings: Settings) -> Signals | None:
+        return await run_under_signals(Daemon(settings, environ=os.environ), load)
 
     try:
         settings = load()
         set_up_logging(settings.daemon.log_level, settings.daemon.log_format)
-        anyio.run(serve, settings, backend="asyncio")
+        cut_short = anyio.run(serve, settings, backend="asyncio")
     except ConfigurationError as error:
         click.echo("\n".join(error.mistakes), err=True)
         sys.exit(Exit.CONFIGURATION)
     except WaSupervisorError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(Exit.FAILED)
+    if cut_short:
+        sys.exit(SIGNALLED + cut_short)
 
 
 def _load(path: Path | None, *, embedded: bool) -> Settings:
