@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -25,12 +25,17 @@ from tests.fakes.inbox import FakeAgentInbox
 from tests.fakes.outbox import FakeAgentOutbox
 from tests.fakes.people import FakePeople
 from tests.fakes.wish import FakeWish
-from wa_supervisor.domain.integration import Defaults
+from wa_supervisor.domain.integration import Defaults, Integration, read_integration
 from wa_supervisor.domain.lifecycle import State
+from wa_supervisor.domain.messages import InboundMessage, read_message
 from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId
 from wa_supervisor.domain.observations import Observation
+from wa_supervisor.domain.replies import IncomingReply, Reply, read_reply
 from wa_supervisor.domain.status import SessionStatus
+from wa_supervisor.engine.acks import Acks
 from wa_supervisor.engine.dead_letter_office import DeadLetterOffice
+from wa_supervisor.engine.inbound import Inbound
+from wa_supervisor.engine.outbound import Outbound
 from wa_supervisor.engine.people import CachedPeople, PeoplePolicy
 from wa_supervisor.engine.policies import (
     GatePolicy,
@@ -40,9 +45,13 @@ from wa_supervisor.engine.policies import (
     SupervisorPolicy,
     TypingPolicy,
 )
+from wa_supervisor.engine.record import Record
+from wa_supervisor.engine.reply_router import ReplyRouter
 from wa_supervisor.engine.room import GatewayRoom
 from wa_supervisor.engine.session import Services
+from wa_supervisor.engine.situation import access_of
 from wa_supervisor.engine.supervisor import Supervisor
+from wa_supervisor.engine.typing_indicator import TypingIndicator
 
 MAIN = GatewayName("main")
 LONGEST = 3600.0
@@ -225,3 +234,170 @@ def reply(chat: str = "5511900000077@c.us", text: str = "hello back", **more: ob
 def agent(name: str) -> AgentId:
     """Give the agent of integration `name`."""
     return AgentId(f"agent-{name}")
+
+
+def integration(name: str = "a", *, agent: str | None = None, **more: object) -> Integration:
+    """Give the integration that `record` is read as."""
+    read = read_integration(name, record(name, agent=agent, **more), Defaults(gateways=frozenset({MAIN}), gateway=MAIN))
+    assert isinstance(read, Integration)
+    return read
+
+
+def arrived(text: str, *, chat: str = "5511900000077@c.us", stanza: str | None = None) -> InboundMessage:
+    """Give a message to session `a-number`, as the feed hands it on."""
+    read = read_message(message("a-number", text, chat=chat, stanza=stanza), MAIN)
+    assert isinstance(read, InboundMessage)
+    return read
+
+
+def said(text: str = "hello back", *, chat: str = "5511900000077@c.us", entry: str | None = None) -> Reply:
+    """Give a reply of agent `agent-a`, as the router hands it on."""
+    read = read_reply(IncomingReply(agent_id=agent("a"), payload=reply(chat, text), entry=entry))
+    assert isinstance(read, Reply)
+    return read
+
+
+async def cancel_after(turns: int, work: Callable[[], Coroutine[object, object, object]]) -> None:
+    """Run `work`, cancel it when every task had so many turns, and wait until it has ended.
+
+    Time stands still during the turns: `work` gets no further than to what waits for time.
+    """
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(work)
+        for _ in range(turns):
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+
+
+class Carriage:
+    """What one session carries, on fakes and without its life: it is connected as long as the test leaves it so."""
+
+    def __init__(
+        self,
+        policies: Policies | None = None,
+        *,
+        gateway: FakeGateway | None = None,
+        outbox: FakeAgentOutbox | None = None,
+    ) -> None:
+        self.policies = policies = policies or Policies()
+        self.integration = integration("a")
+        self.gateway = gateway or FakeGateway(MAIN)
+        self.gateway.session("a-number").connect()
+        self.inbox, self.outbox = FakeAgentInbox(), outbox or FakeAgentOutbox()
+        self.letters, self.people = FakeDeadLetters(), FakePeople()
+        self.told: list[Observation] = []
+        self.heard: list[IncomingReply] = []
+        """What was delivered of what the agent said."""
+        self.looks = self.proofs = 0
+        self._changed = anyio.Event()
+        self.record = Record(self.integration, wall=wall, observe=self.observe, changed=lambda _: self._touch())
+        self.connect()
+        self.acks = Acks()
+        self.office = DeadLetterOffice(letters=self.letters, outbox=self.outbox, wall=wall, observe=self.observe)
+        self.typing = TypingIndicator(
+            integration=self.integration.id,
+            access=access_of(self.integration),
+            gateway=self.gateway,
+            inbox=self.inbox,
+            serving=self.record.serving,
+            policy=policies.typing,
+            observe=self.observe,
+        )
+        self.inbound = Inbound(
+            integration=self.integration,
+            record=self.record,
+            people=CachedPeople(self.people, policies.people, self.observe),
+            inbox=self.inbox,
+            typing=self.typing,
+            policy=policies.inbound,
+            observe=self.observe,
+        )
+        self.outbound = Outbound(
+            integration=self.integration,
+            record=self.record,
+            gateway=self.gateway,
+            acks=self.acks,
+            outbox=self.outbox,
+            office=self.office,
+            typing=self.typing,
+            policy=policies.outbound,
+            observe=self.observe,
+            is_alive=self._prove,
+            look_again=self._look,
+        )
+        self.router = ReplyRouter(inbox=self.inbox, outbox=self.outbox, office=self.office, observe=self.observe)
+
+    @property
+    def id(self) -> IntegrationId:
+        """Its integration, for the router."""
+        return self.integration.id
+
+    @property
+    def agent_id(self) -> AgentId:
+        """Whose session it is, for the router."""
+        return self.integration.agent_id
+
+    async def take_reply(self, reply: Reply) -> None:
+        """Take what the router found to be for this session."""
+        await self.outbound.take(reply)
+
+    def connect(self) -> None:
+        """Let replies be sent."""
+        self.record.serving.turn(on=True)
+
+    def disconnect(self) -> None:
+        """Let replies wait."""
+        self.record.serving.turn(on=False)
+
+    def observe(self, observation: Observation) -> None:
+        """Keep what is told."""
+        self.told.append(observation)
+        self._touch()
+
+    def all_told(self, kind: type[Told]) -> list[Told]:
+        """Give everything of one kind that was told, oldest first."""
+        return [each for each in self.told if isinstance(each, kind)]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until `holds()`; it is asked again whenever something was told or counted."""
+        with anyio.fail_after(LONGEST):
+            while not holds():
+                await self._changed.wait()
+
+    async def until_told(self, kind: type[Told], count: int = 1) -> list[Told]:
+        """Wait until something of a kind was told `count` times."""
+        await self.until(lambda: len(self.all_told(kind)) >= count)
+        return self.all_told(kind)
+
+    async def run(self) -> None:
+        """Carry, and hear what the agent says, until cancelled."""
+        self.router.join(self)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.typing.run)
+            tasks.start_soon(self.inbound.run)
+            tasks.start_soon(self.outbound.run)
+            tasks.start_soon(self.outbox.listen, self._deliver)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Carry for the length of the block."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.run)
+            await self.outbox.until(lambda: self.outbox.listening("listen") > 0)
+            yield
+            tasks.cancel_scope.cancel()
+
+    async def _deliver(self, incoming: IncomingReply) -> None:
+        self.heard.append(incoming)
+        await self.router.deliver(incoming)
+
+    def _touch(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    def _prove(self) -> None:
+        self.proofs += 1
+
+    def _look(self) -> None:
+        self.looks += 1
+        self._touch()

@@ -68,7 +68,7 @@ TRANSITIONS: Mapping[tuple[State, Cause], State] = MappingProxyType(
         **_rows((_S.PENDING, *_TRYING, _S.HELD), _C.GIVE_UP, _S.QUARANTINED),
         **_rows(_ALIVE, _C.RESTART, _S.PENDING),
         **_rows((*_ALIVE, _S.DRAINING), _C.DRAIN, _S.DRAINING),
-        **_rows((_S.PENDING, _S.DRAINING, _S.PAUSED), _C.PAUSED, _S.PAUSED),
+        **_rows((_S.DRAINING, *_AT_REST, _S.PENDING), _C.PAUSED, _S.PAUSED),
         **_rows((_S.DRAINING, *_AT_REST, _S.PENDING), _C.STOPPED, _S.STOPPED),
         **_rows((_S.DRAINING, *_AT_REST, _S.PENDING), _C.INVALIDATED, _S.INVALID),
         **_rows((_S.DRAINING, *_AT_REST), _C.WANTED, _S.PENDING),

@@ -2,6 +2,8 @@
 
 An ack may come before the gateway's answer to the send, or after, or never; it names no session. So the last ones are
 remembered for a while (bounded), and whoever sent a message can ask for its ack or wait for it.
+
+What it does not do: decide what a missing ack means.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ from wa_supervisor.domain.names import StanzaId
 
 REMEMBERED = 4096
 """Acks of one gateway that are remembered: minutes of a busy gateway, far more than an answer is late."""
+
+PENDING = 0
+"""WhatsApp's ack for a message that its servers do not have yet: no news."""
 
 
 class Acks:
@@ -33,26 +38,30 @@ class Acks:
 
     def take(self, stanza: StanzaId, ack: int) -> bool:
         """Take an ack; say whether it is for a message of ours."""
-        self._seen[stanza] = max(ack, self._seen.get(stanza, ack))
-        self._seen.move_to_end(stanza)
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
-        waiter = self._waiting.get(stanza)
-        if waiter is not None and (ack >= 1 or ack < 0):
-            waiter.set()
+        self._remember(stanza, ack)
+        if ack != PENDING and stanza in self._waiting:
+            self._waiting[stanza].set()
         is_alive = self._senders.get(stanza)
-        if is_alive is not None and ack >= 1:
+        if is_alive is not None and ack > PENDING:
             is_alive()
-        return is_alive is not None or waiter is not None
+        return is_alive is not None
 
     async def wait(self, stanza: StanzaId, seconds: float) -> int | None:
         """Give the ack of a sent message that is not pending any more; `None` if it did not come in time."""
-        if self._seen.get(stanza, 0) == 0:
+        if self._seen.get(stanza, PENDING) == PENDING:
             waiter = self._waiting.setdefault(stanza, anyio.Event())
             try:
                 with anyio.move_on_after(seconds):
                     await waiter.wait()
             finally:
                 self._waiting.pop(stanza, None)
-        ack = self._seen.get(stanza, 0)
-        return ack if ack != 0 else None
+        ack = self._seen.get(stanza, PENDING)
+        return ack if ack != PENDING else None
+
+    def _remember(self, stanza: StanzaId, ack: int) -> None:
+        known = self._seen.get(stanza, PENDING)
+        # An error is news after "pending", and the highest of the others counts, in whatever order they come.
+        self._seen[stanza] = max(known, ack) if known and ack else known or ack
+        self._seen.move_to_end(stanza)
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)

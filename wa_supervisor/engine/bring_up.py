@@ -18,7 +18,7 @@ from wa_supervisor.domain.errors import (
 from wa_supervisor.domain.gateway import GatewayStatus, SessionReport
 from wa_supervisor.domain.lifecycle import Cause
 from wa_supervisor.domain.status import LoginOffer
-from wa_supervisor.engine.situation import Situation
+from wa_supervisor.engine.situation import DOUBTS, Situation
 
 LOGIN_STATUSES = frozenset({GatewayStatus.QRCODE, GatewayStatus.PHONECODE})
 """A person must do something."""
@@ -45,8 +45,13 @@ async def bring_up(here: Situation) -> None:
 
 async def _report_without_lies(here: Situation) -> SessionReport:
     report = await here.gateway.report(here.access)
-    if report.status is not GatewayStatus.CONNECTED or await here.gateway.is_connected(here.access):
+    if report.status is not GatewayStatus.CONNECTED:
         return report
+    for look in range(1, DOUBTS + 1):
+        if await here.gateway.is_connected(here.access):
+            return report
+        here.record.move(Cause.START, "Zombie", f"reported CONNECTED, but its page is not; look {look} of {DOUBTS}")
+        await anyio.sleep(here.policy.poll_starting)
     here.record.move(Cause.START, "Zombie", "reported CONNECTED while its page is not: closing it to start anew")
     await here.gateway.close(here.access)
     return CLOSED

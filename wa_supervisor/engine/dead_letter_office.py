@@ -1,25 +1,29 @@
-"""Where a reply that cannot be delivered ends: kept with its reason, told, and only then settled.
+"""Where a reply that cannot be delivered ends: told, kept with its reason, and only then settled.
 
 The order matters: a stream entry is settled after its dead letter is kept, so that a crash between the two leaves the
-entry, and the next daemon finds it.
+entry, and the next daemon finds it. While Redis is away the letter waits for it; only a stop ends that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from wa_supervisor.domain.dead_letters import DeadLetter
-from wa_supervisor.domain.errors import WaSupervisorError
+from wa_supervisor.domain.errors import TemporaryError
 from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.names import ChatId
 from wa_supervisor.domain.observations import Observer, ReplyDead, Trouble
 from wa_supervisor.domain.replies import IncomingReply
 from wa_supervisor.engine.ports import AgentOutbox, DeadLetters
-from wa_supervisor.engine.retrying import patient
+from wa_supervisor.engine.retrying import insist
 
 LONGEST_PAYLOAD = 65_536
 """Characters of a payload that are kept: a whole text fits, a flood of megabytes does not."""
+
+RECORD_TIMEOUT = 4.0
+"""Seconds that recording a reply's fate may take once everything is being cancelled: less than
+`SupervisorPolicy.cancel_timeout`, so that a stop ends in time even if Redis is away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +55,11 @@ class DeadLetterOffice:
         integration: Integration | None = None,
         chat: ChatId | None = None,
     ) -> None:
-        """Keep one reply as a dead letter, tell it, and settle its stream entry.
+        """Keep one reply as a dead letter, tell it, and settle its stream entry. Raises nothing.
 
-        When Redis does not take the letter after a few tries, that is told as trouble: a stream entry then stays
-        unsettled and comes again, a channel reply is lost, and the log says so.
+        Not interrupted, so that nothing is kept twice: whoever is cancelled meanwhile learns it afterwards. If Redis
+        does not take the letter before a stop ends it, that is told as trouble: a stream entry is given back unsettled
+        and comes again, a channel reply is lost, and the log says so.
         """
         self._observe(
             ReplyDead(
@@ -66,16 +71,25 @@ class DeadLetterOffice:
             )
         )
         letter = self._letter(source, death, integration, chat)
-        try:
-            async for attempt in patient(0.2, 2.0, attempts=5):
-                with attempt:
-                    await self._letters.bury(letter)
-            await self._outbox.settle(source)
-        except WaSupervisorError as error:
-            message = f"a dead letter ({death.reason}) could not be kept: {error}"
-            self._observe(
-                Trouble(where="dead_letters", message=message, integration=integration.id if integration else None)
-            )
+        if await self._insist(lambda: self._letters.bury(letter), letter, "waits to be kept"):
+            if not await self._insist(lambda: self._outbox.settle(source), letter, "waits to be settled"):
+                self._trouble(letter, "is kept, but its reply is not settled: it may come a second time")
+        else:
+            self._outbox.give_back(source)
+            fate = "is lost" if source.entry is None else "stays in its stream and comes again"
+            self._trouble(letter, f"could not be kept: the reply {fate}")
+
+    async def _insist(self, work: Callable[[], Awaitable[None]], letter: DeadLetter, what: str) -> bool:
+        def tell(error: BaseException, delay: float, attempt: int) -> None:
+            is_surprise = not isinstance(error, TemporaryError)
+            if attempt == 1 or is_surprise:
+                self._trouble(letter, f"{what}, next try in {delay:.1f} s: {error}", error if is_surprise else None)
+
+        return await insist(work, limit=RECORD_TIMEOUT, tell=tell)
+
+    def _trouble(self, letter: DeadLetter, what: str, error: BaseException | None = None) -> None:
+        message = f"a dead letter ({letter.reason}) {what}"
+        self._observe(Trouble(where="dead_letters", message=message, error=error, integration=letter.integration_id))
 
     def _letter(
         self, source: IncomingReply, death: Death, integration: Integration | None, chat: ChatId | None
@@ -92,5 +106,5 @@ class DeadLetterOffice:
             session=integration.session if integration else None,
             gateway=integration.gateway if integration else None,
             chat_id=chat,
-            payload=source.payload[:LONGEST_PAYLOAD].decode("utf-8", "replace"),
+            payload=source.payload[: 4 * LONGEST_PAYLOAD].decode("utf-8", "replace")[:LONGEST_PAYLOAD],
         )

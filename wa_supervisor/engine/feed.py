@@ -3,18 +3,22 @@
 One connection per gateway, whatever the number of sessions: the gateway sends every event to every client, so a second
 connection would only double the work. The feed keeps the connection up with one backoff, reads each event, and gives it
 to the session that it names. An event that names none is matched to a message that we sent, or counted and dropped.
+
+What it does not do: fetch what was missed while the connection was away, or let one session's trouble with an event end
+it for the others. But a session that cannot take a message yet makes all wait: that is the gateway's back-pressure.
 """
 
 from __future__ import annotations
 
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import anyio
 
-from wa_supervisor.domain.errors import GatewayUnreachableError, WaSupervisorError
+from wa_supervisor.domain.errors import FeedLostError, GatewayUnreachableError, WaSupervisorError
 from wa_supervisor.domain.gateway_events import (
     EVENT_NAMES,
     AckSeen,
+    GatewayEvent,
     LoginOffered,
     SessionNudged,
     read_event,
@@ -36,6 +40,9 @@ from wa_supervisor.engine.retrying import keep_doing
 
 CLOCKS_DISAGREE = 5.0
 """Seconds by which the gateway's uptime may seem to fall although it did not restart: a slow answer, two clocks."""
+
+MOST_HELD = 500
+"""Messages of one session that wait while it gives way to its successor: that takes seconds at most."""
 
 
 class Listener(Protocol):
@@ -81,9 +88,10 @@ class Feed:
         self._policy = policy
         self._observe = observe
         self._listeners: dict[SessionName, Listener] = {}
+        self._stands = False
         self._booted_at: float | None = None
         self._connected_now = anyio.Event()
-        self._left = anyio.Event()
+        self._held: dict[SessionName, list[InboundMessage]] = {}
         gate.on_close = self.look_at_all
 
     def __repr__(self) -> str:
@@ -94,23 +102,28 @@ class Feed:
         """The gateway's name."""
         return self._gateway.name
 
-    def join(self, session: SessionName, listener: Listener) -> None:
-        """Give what the gateway reports about `session` to `listener` from now on."""
+    def join(self, session: SessionName, listener: Listener) -> list[InboundMessage]:
+        """Give what the gateway reports about `session` to `listener` from now on; returns what was held for it."""
         self._listeners[session] = listener
+        return list(self._held.pop(session, ()))
 
-    def leave(self, session: SessionName, listener: Listener) -> None:
-        """Stop giving it to `listener`."""
+    def leave(self, session: SessionName, listener: Listener, *, holds: bool) -> None:
+        """Stop giving it to `listener`. With `holds` its messages wait for the one that joins next."""
         if self._listeners.get(session) is listener:
             del self._listeners[session]
-            self._left.set()
-            self._left = anyio.Event()
+            if holds:
+                self.hold(session)
 
-    async def wait_left(self) -> None:
-        """Wait until nobody listens any more."""
-        while self._listeners:
-            await self._left.wait()
+    def hold(self, session: SessionName) -> None:
+        """Let the messages of a session that nobody has joined yet wait for somebody who will."""
+        self._held.setdefault(session, [])
 
-    async def run(self) -> NoReturn:
+    def let_go(self, session: SessionName) -> None:
+        """Wait no longer: nobody will join. What was held is counted as for an unknown session."""
+        for message in self._held.pop(session, ()):
+            self._count_unknown(message)
+
+    async def run(self) -> None:
         """Stay connected until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_restarts)
@@ -120,10 +133,10 @@ class Feed:
                 longest=self._policy.reconnect_max,
                 tell=self._tell,
             )
-        raise AssertionError("keep_doing ends by cancellation only")
 
     def connected(self) -> None:
         """Take the word of the adapter that the connection stands."""
+        self._stands = True
         self._observe(GatewayChanged(gateway=self.name, what="feed_connected", message=""))
         self._gate.report_feed(stands=True)
         self._connected_now.set()
@@ -131,34 +144,55 @@ class Feed:
     async def deliver(self, name: str, payload: object) -> None:
         """Share out one event."""
         event = read_event(name, payload, self.name)
+        try:
+            if not await self._share_out(event):
+                self._observe(EventUnattributed(gateway=self.name, event=name))
+        except Exception as error:  # noqa: BLE001  # supervision border: one event must not end the connection
+            self._observe(Trouble(where="feed", message="an event was lost", error=error, gateway=self.name))
+
+    async def _share_out(self, event: GatewayEvent) -> bool:
+        """Say whether it is known whose event it is."""
         match event:
             case InboundMessage():
                 await self._deliver_message(event)
+                return True
             case LeftOut():
                 self._leave_out(event)
+                return True
             case AckSeen():
-                if not self.acks.take(event.stanza, event.ack):
-                    self._observe(EventUnattributed(gateway=self.name, event=name))
+                return self.acks.take(event.stanza, event.ack)
             case LoginOffered():
-                self._deliver_login(event)
+                return self._deliver_login(event)
             case SessionNudged():
-                self._nudge(event.session)
+                return self._nudge(event.session)
             case _:
-                self._observe(EventUnattributed(gateway=self.name, event=name))
+                return False
 
     async def _listen_once(self) -> None:
+        why = "the event connection ended"
         try:
             await self._events.listen(self, EVENT_NAMES)
+        except FeedLostError as error:
+            why = str(error)
+            raise
         finally:
-            self._observe(GatewayChanged(gateway=self.name, what="feed_lost", message="the event connection ended"))
+            if self._stands:
+                self._stands = False
+                self._observe(GatewayChanged(gateway=self.name, what="feed_lost", message=why))
 
     async def _deliver_message(self, message: InboundMessage) -> None:
         listener = self._listeners.get(message.session)
-        if listener is None:
-            reason = LeftOutReason.UNKNOWN_SESSION.value
-            self._observe(MessageLeftOut(gateway=self.name, reason=reason, detail=message.type))
-            return
-        await listener.take_message(message)
+        held = self._held.get(message.session)
+        if listener is not None:
+            await listener.take_message(message)
+        elif held is not None and len(held) < MOST_HELD:
+            held.append(message)
+        else:
+            self._count_unknown(message)
+
+    def _count_unknown(self, message: InboundMessage) -> None:
+        reason = LeftOutReason.UNKNOWN_SESSION.value
+        self._observe(MessageLeftOut(gateway=self.name, reason=reason, detail=message.type))
 
     def _leave_out(self, left_out: LeftOut) -> None:
         listener = self._listeners.get(left_out.session) if left_out.session else None
@@ -173,30 +207,25 @@ class Feed:
             )
         )
 
-    def _deliver_login(self, offer: LoginOffered) -> None:
-        if offer.session is not None:
-            listener = self._listeners.get(offer.session)
-            if listener is not None:
-                listener.take_login(offer)
-            return
-        # After a close and start the gateway forgets whose code it is. A pairing code names its number; a QR code
-        # names nothing, and those who start must look for themselves.
-        for candidate in list(self._listeners.values()):
-            if offer.phone is not None and candidate.phone == offer.phone:
-                candidate.take_login(offer)
-            elif offer.phone is None:
-                candidate.look_again()
+    def _deliver_login(self, offer: LoginOffered) -> bool:
+        concerned = [listener for name, listener in self._listeners.items() if _is_for(offer, name, listener)]
+        for listener in concerned:
+            listener.take_login(offer)
+        return bool(concerned)
 
     def look_at_all(self) -> None:
         """Let every session look at its gateway now."""
         for listener in list(self._listeners.values()):
             listener.look_again()
 
-    def _nudge(self, session: SessionName | None) -> None:
+    def _nudge(self, session: SessionName | None) -> bool:
         if session is None:
             self.look_at_all()
-        elif session in self._listeners:
-            self._listeners[session].look_again()
+            return True
+        listener = self._listeners.get(session)
+        if listener is not None:
+            listener.look_again()
+        return listener is not None
 
     async def _watch_restarts(self) -> None:
         while True:
@@ -214,6 +243,9 @@ class Feed:
             return True
         except WaSupervisorError:
             return True
+        except Exception as error:  # noqa: BLE001  # supervision border: a look must not end the connection
+            self._observe(Trouble(where="feed", message="a look failed", error=error, gateway=self.name))
+            return True
         booted_at, before = anyio.current_time() - uptime, self._booted_at
         self._booted_at = booted_at
         return before is not None and booted_at > before + CLOCKS_DISAGREE
@@ -225,3 +257,11 @@ class Feed:
             self._gate.report_feed(stands=False, reason=f"its events cannot be received: {error}")
         if not isinstance(error, WaSupervisorError):
             self._observe(Trouble(where="feed", message="reading events failed", error=error, gateway=self.name))
+
+
+def _is_for(offer: LoginOffered, name: SessionName, listener: Listener) -> bool:
+    if offer.session is not None:
+        return offer.session == name
+    # After a close and start the gateway forgets whose code it is. A pairing code names its number; a QR code names
+    # nothing, and those that start look for themselves every few seconds.
+    return offer.phone is not None and offer.phone == listener.phone

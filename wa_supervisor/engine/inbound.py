@@ -2,7 +2,10 @@
 
 A message goes into its chat's lane, so one chat stays in order and a slow one holds up nobody else's. The hand-over is
 repeated until Redis takes it; it is atomic with the seen-check, so repeating cannot double it. A full queue makes the
-caller wait: that is back-pressure down to the gateway's socket, not a loss.
+caller wait: that is back-pressure down to the gateway's socket, not a loss. What cannot be handed over because the
+session ends is counted and told.
+
+What it does not do: decide what is for the agent, or fetch what was missed.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from wa_supervisor.domain.observations import (
     Observer,
     Trouble,
 )
-from wa_supervisor.engine.lanes import Lanes
+from wa_supervisor.engine.lanes import Lanes, LanesOverError
 from wa_supervisor.engine.people import CachedPeople
 from wa_supervisor.engine.policies import InboundPolicy
 from wa_supervisor.engine.ports import AgentInbox, HandedOver, HandOver
@@ -58,34 +61,41 @@ class Inbound:
         self._typing = typing
         self._policy = policy
         self._observe = observe
-        self._open = 0
         self._lanes: Lanes[ChatId, _Arrived] = Lanes(
             self._carry, bound=policy.queue_per_session, side_by_side=policy.queue_per_session, on_error=self._failed
         )
 
-    @property
-    def waiting(self) -> int:
-        """Messages that are not handed over yet."""
-        return self._open
+    def __repr__(self) -> str:
+        return f"<Inbound {self.integration.id} {self._lanes.count} messages>"
 
     async def run(self) -> None:
-        """Carry until cancelled."""
+        """Carry until cancelled; then say how many are left behind."""
         try:
             await self._lanes.run()
         finally:
-            if self._open:
-                self._observe(Abandoned(integration=self.integration.id, what="messages_in", count=self._open))
+            self._abandon(len(self._lanes.take_rest()))
 
     async def take(self, message: InboundMessage) -> None:
         """Take one message; waits while too many wait already."""
-        self._open += 1
-        await self._lanes.put(message.chat, _Arrived(message=message, at=anyio.current_time()))
+        try:
+            await self._lanes.put(message.chat, _Arrived(message=message, at=anyio.current_time()))
+        except LanesOverError:
+            self._abandon(1)
+        except anyio.get_cancelled_exc_class():
+            self._abandon(1)
+            raise
 
     async def wait_empty(self) -> None:
         """Wait until everything taken is handed over."""
         await self._lanes.wait_empty()
 
     async def _carry(self, chat: ChatId, arrived: _Arrived) -> None:
+        policy = self._policy
+        async for attempt in patient(policy.retry_initial, policy.retry_max, tell=self._tell):
+            with attempt:
+                await self._hand_over(chat, arrived)
+
+    async def _hand_over(self, chat: ChatId, arrived: _Arrived) -> None:
         integration = self.integration
         person = await self._people.person(integration.agent_id, arrived.message.sender)
         handover = HandOver(
@@ -94,10 +104,9 @@ class Inbound:
             identity=arrived.message.identity,
             chat=chat,
             payload=agent_input(arrived.message, person, integration.id),
-            marks_typing=integration.typing and self._typing.can_start,
+            marks_typing=integration.typing and self._typing.can_start(chat),
         )
-        done = await self._hand_over(handover)
-        self._open -= 1
+        done = await self._inbox.hand_over(handover)
         if isinstance(done, HandedOver):
             self._count(done, arrived)
             if handover.marks_typing:
@@ -106,13 +115,6 @@ class Inbound:
             self._record.traffic.duplicates += 1
             self._observe(DuplicateDropped(integration=integration.id, gateway=integration.gateway))
         self._record.touched()
-
-    async def _hand_over(self, handover: HandOver) -> object:
-        policy = self._policy
-        async for attempt in patient(policy.retry_initial, policy.retry_max, tell=self._tell):
-            with attempt:
-                return await self._inbox.hand_over(handover)
-        raise AssertionError("patient retries for ever")
 
     def _count(self, done: HandedOver, arrived: _Arrived) -> None:
         traffic = self._record.traffic
@@ -127,14 +129,17 @@ class Inbound:
             )
         )
 
+    def _abandon(self, count: int) -> None:
+        if count:
+            self._observe(Abandoned(integration=self.integration.id, what="messages_in", count=count))
+
     def _tell(self, error: BaseException, delay: float, attempt: int) -> None:
         if attempt == 1:
             message = f"a message waits for Redis, next try in {delay:.1f} s: {error}"
-            self._observe(Trouble(where="hand_over", message=message, integration=self.integration.id))
+            self._trouble(message, error)
 
-    def _failed(self, error: Exception) -> None:
-        self._observe(
-            Trouble(
-                where="hand_over", message="a message was not handed over", error=error, integration=self.integration.id
-            )
-        )
+    def _failed(self, error: BaseException) -> None:
+        self._trouble("a message was not handed over", error)
+
+    def _trouble(self, message: str, error: BaseException) -> None:
+        self._observe(Trouble(where="hand_over", message=message, error=error, integration=self.integration.id))

@@ -2,7 +2,8 @@
 
 A lane is a deque and a task that lives as long as the deque has something; an idle key costs nothing. All lanes of one
 `Lanes` share a bound on what may wait and a limit on what runs at the same time. An item that fails harms neither its
-lane nor the others: the failure is told and the next item is taken.
+lane nor the others: the failure is told and the next item is taken. An item whose work is cancelled because everything
+ends is not gone: it is the first of its lane in `take_rest`.
 
 What it does not do: repeat, or decide what a failure means. That is the work's own business.
 """
@@ -14,7 +15,9 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
+
+from wa_supervisor.engine.retrying import is_being_cancelled
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -22,6 +25,10 @@ T = TypeVar("T")
 
 class LanesFullError(Exception):
     """As many items wait as may wait."""
+
+
+class LanesOverError(Exception):
+    """Nothing is worked on any more."""
 
 
 class Lanes(Generic[K, T]):
@@ -33,7 +40,7 @@ class Lanes(Generic[K, T]):
         *,
         bound: int,
         side_by_side: int,
-        on_error: Callable[[Exception], None],
+        on_error: Callable[[BaseException], None],
     ) -> None:
         self._work = work
         self._bound = bound
@@ -43,6 +50,7 @@ class Lanes(Generic[K, T]):
         self._count = 0
         self._moved = anyio.Event()
         self._tasks: TaskGroup | None = None
+        self._is_over = False
 
     def __repr__(self) -> str:
         return f"<Lanes {len(self._lanes)} lanes, {self._count} of {self._bound} items>"
@@ -52,20 +60,22 @@ class Lanes(Generic[K, T]):
         """Items that wait or are being worked on."""
         return self._count
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Host the lanes until cancelled. Items put before it runs wait for it."""
+    async def run(self) -> None:
+        """Host the lanes until cancelled, once. Items put before it runs wait for it; none can be put afterwards."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             try:
                 for key in self._lanes:
                     tasks.start_soon(self._run_lane, key)
-                task_status.started()
                 await anyio.sleep_forever()
             finally:
-                self._tasks = None
+                self._tasks, self._is_over = None, True
+                self._tell_moved()
 
     def put_nowait(self, key: K, item: T) -> None:
-        """Put `item` behind the others of `key`. Raises `LanesFullError` when nothing more may wait."""
+        """Put `item` behind the others of `key`. Raises `LanesFullError` and `LanesOverError`."""
+        if self._is_over:
+            raise LanesOverError("nothing is taken any more")
         if self._count >= self._bound:
             raise LanesFullError(f"{self._count} items wait already")
         self._count += 1
@@ -78,8 +88,8 @@ class Lanes(Generic[K, T]):
             self._tasks.start_soon(self._run_lane, key)
 
     async def put(self, key: K, item: T) -> None:
-        """Put `item` behind the others of `key`; wait while nothing more may wait."""
-        while self._count >= self._bound:
+        """Put `item` behind the others of `key`; wait while nothing more may wait. Raises `LanesOverError`."""
+        while self._count >= self._bound and not self._is_over:
             await self._moved.wait()
         self.put_nowait(key, item)
 
@@ -89,9 +99,10 @@ class Lanes(Generic[K, T]):
             await self._moved.wait()
 
     def take_rest(self) -> list[tuple[K, T]]:
-        """Take out everything that still waits, in each lane's order."""
+        """Take out everything that waits or was cut off, in each lane's order."""
         rest = [(key, item) for key, lane in self._lanes.items() for item in lane]
-        self._lanes.clear()
+        for lane in self._lanes.values():  # emptied, not replaced: a task may still hold it
+            lane.clear()
         self._count -= len(rest)
         self._tell_moved()
         return rest
@@ -104,18 +115,22 @@ class Lanes(Generic[K, T]):
                     if lane:
                         await self._work_off(key, lane)
         finally:
-            if self._lanes.get(key) is lane and not lane:
+            if not lane:
                 del self._lanes[key]
 
     async def _work_off(self, key: K, lane: deque[T]) -> None:
         item = lane.popleft()
         try:
             await self._work(key, item)
+        except anyio.get_cancelled_exc_class() as error:  # noqa: ASYNC103  # ours is raised; a library's own is a failure
+            if is_being_cancelled():
+                lane.appendleft(item)
+                raise
+            self._on_error(error)
         except Exception as error:  # noqa: BLE001  # supervision border: one item must not end its lane
             self._on_error(error)
-        finally:
-            self._count -= 1
-            self._tell_moved()
+        self._count -= 1
+        self._tell_moved()
 
     def _tell_moved(self) -> None:
         self._moved.set()

@@ -70,7 +70,7 @@ class Life:
 
     async def _close_quietly(self) -> None:
         try:
-            await self._here.gate.wait_open()
+            await self._pass_gate()
             await self._here.gateway.close(self._here.access)
         except WaSupervisorError as error:
             message = f"closing before the restart failed, starting all the same: {error}"
@@ -99,18 +99,23 @@ class Life:
                     self._back_off(error, delay, 1)
                     await anyio.sleep(delay)
 
-    async def _live(self) -> NoReturn:
-        self._running_since = None
+    async def _live(self) -> None:
+        """Live until a failure, or until a healthy spell ended without one, so that the next counts from one again."""
         while True:
+            self._running_since = None
             await self._pass_gate()
             try:
                 await bring_up(self._here)
                 await self._run()
             except GatewayUnreachableError as error:
                 self._here.gate.report_unreachable(error)
+            if self._was_healthy():
+                return
 
     async def _run(self) -> None:
         here = self._here
+        if not here.gate.is_open:
+            return
         here.record.attempt = 0
         here.record.move(Cause.CONNECTED, "Connected", "connected")
         self._running_since = anyio.current_time()
@@ -124,7 +129,6 @@ class Life:
             if gate.was_refused:
                 message = f"gateway {gate.name} is away: {gate.reason}"
                 self._here.record.move(Cause.HOLD, "GatewayAway", message)
-                self._running_since = None
             await gate.wait_news()
 
     def _was_healthy(self) -> bool:

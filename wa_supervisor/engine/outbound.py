@@ -4,13 +4,13 @@ A reply goes into its chat's lane: in order within the chat, side by side across
 connected, is sent, and its fate is recorded: sent, or a dead letter with its reason. What certainly was not sent is
 tried again; what may have been sent never is.
 
-When the daemon stops, a stream reply that was not begun stays in its stream for the next daemon; one from the channel,
-which nobody else keeps, becomes a dead letter.
+When the session ends, a stream reply is given back to its stream, with the mark that it was begun only if it may have
+been sent; one from the channel, which nobody else keeps, becomes a dead letter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -23,17 +23,21 @@ from wa_supervisor.domain.observations import Observer, ReplySent, Trouble
 from wa_supervisor.domain.replies import Reply
 from wa_supervisor.domain.sending import NotSent, Repeat, SendOutcome, Sent, Unknown
 from wa_supervisor.engine.acks import Acks
-from wa_supervisor.engine.dead_letter_office import DeadLetterOffice, Death
-from wa_supervisor.engine.lanes import Lanes, LanesFullError
+from wa_supervisor.engine.dead_letter_office import RECORD_TIMEOUT, DeadLetterOffice, Death
+from wa_supervisor.engine.lanes import Lanes, LanesFullError, LanesOverError
 from wa_supervisor.engine.policies import OutboundPolicy
 from wa_supervisor.engine.ports import AgentOutbox, Gateway
 from wa_supervisor.engine.record import Record
-from wa_supervisor.engine.retrying import patient
+from wa_supervisor.engine.retrying import insist, patient
 from wa_supervisor.engine.situation import access_of
+from wa_supervisor.engine.switch import Switch
 from wa_supervisor.engine.typing_indicator import TypingIndicator
 
-RECORD_TIMEOUT = 10.0
-"""Seconds that recording a reply's fate may take, also while everything is being cancelled."""
+NOT_CONNECTED = Death(reason="NotConnected", message="the session was not connected in time")
+STOPPED = Death(reason="Stopped", message="the session stopped before it was sent")
+INTERRUPTED = Death(reason="Interrupted", message="it was cut off while it was being sent", is_unknown=True)
+NOT_NAMED = Death(reason="NoAck", message="the gateway's answer names no message", is_unknown=True)
+REFUSED_BY_WHATSAPP = Death(reason="AckError", message="WhatsApp reported an error for the message", is_unknown=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,6 +45,11 @@ class _Waiting:
     reply: Reply
     since: float
     attempts: int = 0
+    """How often it was given to the gateway."""
+    refusals: int = 0
+    """How often the gateway could not take it, while the session was connected."""
+    is_marked: bool = False
+    """Its stream may say that it was begun."""
     is_in_air: bool = False
     """It was given to the gateway, and nothing proved that it was not sent."""
 
@@ -82,78 +91,97 @@ class Outbound:
         self._lanes: Lanes[ChatId, _Waiting] = Lanes(
             self._carry, bound=policy.queue_per_session, side_by_side=policy.queue_per_session, on_error=self._failed
         )
+        self._in_air = 0
+        self._has_landed = Switch(on=True)
 
-    @property
-    def waiting(self) -> int:
-        """Replies whose fate is not known yet."""
-        return self._lanes.count
+    def __repr__(self) -> str:
+        return f"<Outbound {self.integration.id} {self._lanes.count} replies, {self._in_air} in the air>"
 
     async def run(self) -> None:
-        """Carry until cancelled; then see to what still waits."""
+        """Carry until cancelled; then see to what still waits or was cut off."""
         try:
             await self._lanes.run()
         finally:
             with anyio.move_on_after(RECORD_TIMEOUT, shield=True):
-                await self._leave_rest()
+                await self._leave_all(waiting for _, waiting in self._lanes.take_rest())
 
     async def take(self, reply: Reply) -> None:
         """Take one reply, in order within its chat; never waits for the session."""
+        waiting = _Waiting(reply=reply, since=anyio.current_time())
         try:
-            self._lanes.put_nowait(reply.chat, _Waiting(reply=reply, since=anyio.current_time()))
+            self._lanes.put_nowait(reply.chat, waiting)
         except LanesFullError as error:
-            waiting = _Waiting(reply=reply, since=anyio.current_time())
             await self._die(waiting, Death(reason="QueueFull", message=f"{error} in this session"))
+        except LanesOverError:  # not given back: it would come again at once, and again
+            await self._die(waiting, STOPPED)
 
     async def wait_empty(self) -> None:
-        """Wait until the fate of everything taken is known."""
-        await self._lanes.wait_empty()
+        """Wait until nothing is left that can be sent.
+
+        That is everything while the session is connected, and otherwise what the gateway was given already.
+        """
+        if self._record.serving.is_on:
+            await self._lanes.wait_empty()
+        await self._has_landed.wait_on()
 
     async def _carry(self, chat: ChatId, waiting: _Waiting) -> None:
         del chat
-        try:
-            death = await self._send_patiently(waiting)
-        except anyio.get_cancelled_exc_class():
-            await self._shielded(self._leave, waiting)
-            raise
-        await self._shielded(self._sent, waiting) if death is None else await self._shielded(self._die, waiting, death)
-
-    async def _shielded(self, record: Callable[..., Awaitable[None]], waiting: _Waiting, *rest: Death) -> None:
-        """Record a fate even if everything is being cancelled: a fate that is known must not become unknown."""
-        with anyio.move_on_after(RECORD_TIMEOUT, shield=True) as scope:
-            await record(waiting, *rest)
-        if scope.cancelled_caught:
-            self._failed(TimeoutError(f"the fate of a reply could not be recorded in {RECORD_TIMEOUT:g} s"))
-
-    async def _send_patiently(self, waiting: _Waiting) -> Death | None:
-        outcome: SendOutcome | None = None
         policy = self._policy
-        async for attempt in patient(policy.backoff_initial, policy.backoff_max):
-            with attempt:
-                if not await self._connected_in_time(waiting):
-                    return Death(reason="NotConnected", message="the session was not connected in time")
-                outcome = await self._send(waiting)
-                if self._may_try_again(outcome, waiting):
-                    raise _TryAgainError
+        try_for_ever = patient(policy.backoff_initial, policy.backoff_max, tell=self._tell)
+        death: Death | None = await try_for_ever(self._try_to_send, waiting)
+        await (self._sent(waiting) if death is None else self._die(waiting, death))
+        self._put_in_air(waiting, is_in_air=False)
+
+    async def _try_to_send(self, waiting: _Waiting) -> Death | None:
+        """Give why it cannot be sent, or `None` if it was. Raises what may be tried again."""
+        if waiting.is_in_air:  # a cancellation that was not ours cut the last try off
+            return INTERRUPTED
+        if not await self._is_connected_in_time(waiting):
+            return NOT_CONNECTED
+        outcome = await self._send(waiting)
+        if outcome is None or self._may_try_again(outcome, waiting):
+            raise _TryAgainError
         return await self._death_of(outcome)
 
-    async def _connected_in_time(self, waiting: _Waiting) -> bool:
-        with anyio.move_on_at(waiting.since + self._policy.hold_longest):
+    async def _is_connected_in_time(self, waiting: _Waiting) -> bool:
+        with anyio.CancelScope(deadline=waiting.since + self._policy.hold_longest):
             await self._record.serving.wait_on()
         return self._record.serving.is_on
 
-    async def _send(self, waiting: _Waiting) -> SendOutcome:
-        reply, access = waiting.reply, access_of(self.integration)
+    async def _send(self, waiting: _Waiting) -> SendOutcome | None:
+        """Send in turn. `None`: the session was not connected any more when its turn came."""
+        reply, outcome = waiting.reply, None
         async with self._in_flight:
-            self._typing.stop(reply.chat)
-            await self._outbox.begin(reply.source)
-            waiting.attempts += 1
-            waiting.is_in_air = True
-            outcome = await self._gateway.send_text(access, reply.chat, reply.text)
-        if isinstance(outcome, NotSent):
-            waiting.is_in_air = False
-            with suppress(StoreUnavailableError):  # the next `begin` or `settle` stands in for it
+            if self._record.serving.is_on:
+                self._typing.stop(reply.chat)
+                waiting.is_marked = True
+                await self._outbox.begin(reply.source)
+            if self._record.serving.is_on:
+                outcome = await self._give_to_gateway(waiting)
+        if waiting.is_marked and not waiting.is_in_air:
+            with suppress(StoreUnavailableError):  # the next `begin`, `undo` or `settle` stands in for it
                 await self._outbox.undo(reply.source)
+                waiting.is_marked = False
         return outcome
+
+    async def _give_to_gateway(self, waiting: _Waiting) -> SendOutcome:
+        reply, access = waiting.reply, access_of(self.integration)
+        waiting.attempts += 1
+        self._put_in_air(waiting, is_in_air=True)
+        outcome: SendOutcome
+        try:
+            outcome = await self._gateway.send_text(access, reply.chat, reply.text)
+        except Exception as error:  # noqa: BLE001  # supervision border: nobody knows, so it must not be tried again
+            self._failed(error)
+            outcome = Unknown(reason="InternalError", message=f"{type(error).__name__}: {error}")
+        if isinstance(outcome, NotSent):
+            self._put_in_air(waiting, is_in_air=False)
+        return outcome
+
+    def _put_in_air(self, waiting: _Waiting, *, is_in_air: bool) -> None:
+        self._in_air += is_in_air - waiting.is_in_air
+        waiting.is_in_air = is_in_air
+        self._has_landed.turn(on=not self._in_air)
 
     def _may_try_again(self, outcome: SendOutcome, waiting: _Waiting) -> bool:
         if not isinstance(outcome, NotSent) or outcome.repeat is Repeat.NEVER:
@@ -161,9 +189,10 @@ class Outbound:
         if outcome.repeat is Repeat.WHEN_CONNECTED:
             self._look_again()
             return anyio.current_time() < waiting.since + self._policy.hold_longest
-        return waiting.attempts < self._policy.attempts
+        waiting.refusals += 1
+        return waiting.refusals < self._policy.attempts
 
-    async def _death_of(self, outcome: SendOutcome | None) -> Death | None:
+    async def _death_of(self, outcome: SendOutcome) -> Death | None:
         match outcome:
             case Sent():
                 return await self._death_without_ack(outcome)
@@ -171,24 +200,21 @@ class Outbound:
                 return Death(reason=outcome.reason, message=outcome.message, is_unknown=True)
             case NotSent():
                 return Death(reason=outcome.reason, message=outcome.message)
-            case None:
-                raise AssertionError("a patient send ends with an outcome")
 
     async def _death_without_ack(self, sent: Sent) -> Death | None:
         for stanza in sent.stanzas:
             self._acks.sent_by(stanza, self._is_alive)
         if sent.acknowledged:
             return None
+        until = anyio.current_time() + self._policy.ack_timeout
         for stanza in sent.stanzas:
-            ack = await self._acks.wait(stanza, self._policy.ack_timeout)
+            ack = await self._acks.wait(stanza, until - anyio.current_time())
             if ack is None:
                 message = f"the gateway took it, but WhatsApp did not confirm it in {self._policy.ack_timeout:g} s"
                 return Death(reason="NoAck", message=message, is_unknown=True)
             if ack < 0:
-                return Death(reason="AckError", message="WhatsApp reported an error for the message", is_unknown=True)
-        if not sent.stanzas:
-            return Death(reason="NoAck", message="the gateway's answer names no message", is_unknown=True)
-        return None
+                return REFUSED_BY_WHATSAPP
+        return None if sent.stanzas else NOT_NAMED
 
     async def _sent(self, waiting: _Waiting) -> None:
         self._is_alive()
@@ -204,9 +230,10 @@ class Outbound:
                 attempts=waiting.attempts,
             )
         )
-        async for attempt in patient(0.2, 2.0, attempts=5):
-            with attempt:
-                await self._outbox.settle(waiting.reply.source)
+        source = waiting.reply.source
+        if not await self._insist(lambda: self._outbox.settle(source)):
+            self._trouble("a reply was sent, but its stream does not know: it will be told as interrupted")
+            self._outbox.give_back(source)
 
     async def _die(self, waiting: _Waiting, death: Death) -> None:
         reply = waiting.reply
@@ -216,26 +243,29 @@ class Outbound:
         death = replace(death, attempts=waiting.attempts)
         await self._office.bury(reply.source, death, self.integration, reply.chat)
 
+    async def _leave_all(self, rest: Iterable[_Waiting]) -> None:
+        async with anyio.create_task_group() as tasks:
+            for waiting in rest:
+                tasks.start_soon(self._leave, waiting)
+
     async def _leave(self, waiting: _Waiting) -> None:
-        if waiting.reply.source.entry is not None:
-            self._outbox.give_back(waiting.reply.source)  # a mark in its stream says whether it was begun
+        source = waiting.reply.source
+        if source.entry is None:
+            await self._die(waiting, INTERRUPTED if waiting.is_in_air else STOPPED)
             return
-        if waiting.is_in_air:
-            death = Death(reason="Interrupted", message="the session stopped while sending it", is_unknown=True)
-        else:
-            death = Death(reason="Stopped", message="the session stopped before it was sent")
-        await self._die(waiting, death)
+        if waiting.is_marked and not waiting.is_in_air and not await self._insist(lambda: self._outbox.undo(source)):
+            self._trouble("a reply was not sent, but its stream says that it was begun: it will be told as interrupted")
+        self._outbox.give_back(source)
 
-    async def _leave_rest(self) -> None:
-        for _, waiting in self._lanes.take_rest():
-            await self._leave(waiting)
+    async def _insist(self, work: Callable[[], Awaitable[None]]) -> bool:
+        return await insist(work, limit=RECORD_TIMEOUT, tell=self._tell)
 
-    def _failed(self, error: Exception) -> None:
-        self._observe(
-            Trouble(
-                where="send",
-                message="a reply's fate could not be recorded",
-                error=error,
-                integration=self.integration.id,
-            )
-        )
+    def _tell(self, error: BaseException, delay: float, attempt: int) -> None:
+        if attempt == 1 and not isinstance(error, _TryAgainError):
+            self._trouble(f"a reply waits, next try in {delay:.1f} s: {error}", error)
+
+    def _failed(self, error: BaseException) -> None:
+        self._trouble("a reply failed in a way that nobody foresaw", error)
+
+    def _trouble(self, message: str, error: BaseException | None = None) -> None:
+        self._observe(Trouble(where="send", message=message, error=error, integration=self.integration.id))

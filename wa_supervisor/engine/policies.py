@@ -111,5 +111,9 @@ class SupervisorPolicy:
     """Seconds: cap of that delay."""
     drain_timeout: float = 20.0
     """Seconds that what is in flight has to finish before it is cancelled."""
+    close_tries: int = 5
+    """Failed tries to close the browser of a removed session before it is said that it may still be open."""
+    close_look: float = 5.0
+    """Seconds between looks whether a gateway that is away is back, so that a removed session can be closed."""
     cancel_timeout: float = 5.0
     """Seconds that cancelled work has to clean up before it is named and abandoned."""

@@ -3,23 +3,65 @@
 A reply names its session if the agent repeats the `session` that came with the message. Today's agents do not: an agent
 with one session needs no choice, and with several the session that last received a message from the chat has it. A
 reply that no session can take becomes a dead letter with its reason, at once.
+
+What it does not do: keep anything. A stream reply that is cut off on its way comes again; one from the channel, which
+nobody else keeps, becomes a dead letter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Protocol
 
-from wa_supervisor.domain.names import AgentId, ChatId, IntegrationId
+import anyio
+
+from wa_supervisor.domain.integration import Integration
+from wa_supervisor.domain.names import AgentId, IntegrationId
 from wa_supervisor.domain.observations import Observer, Trouble
 from wa_supervisor.domain.replies import BadReply, IncomingReply, NotOurs, Reply, read_reply
-from wa_supervisor.engine.dead_letter_office import DeadLetterOffice, Death
+from wa_supervisor.engine.dead_letter_office import RECORD_TIMEOUT, DeadLetterOffice, Death
 from wa_supervisor.engine.ports import AgentInbox, AgentOutbox
 from wa_supervisor.engine.retrying import patient
-from wa_supervisor.engine.session import Session
+
+ASK_INITIAL = 0.2
+"""Seconds: upper bound of the first delay before Redis is asked again whose chat it is."""
+
+ASK_LONGEST = 2.0
+"""Seconds: cap of that delay; the replies of all agents wait meanwhile."""
+
+ASK_FOR = 10.0
+"""Seconds after which a reply whose chat's owner cannot be learned becomes a dead letter: one key that Redis refuses
+must not hold up every agent."""
 
 INTERRUPTED = Death(
     reason="Interrupted", message="a daemon or session ended while sending it: it may have been sent", is_unknown=True
 )
+STOPPED = Death(reason="Stopped", message="the daemon stopped, or lost Redis, before it was known whose chat it is")
+NO_SESSION = Death(reason="NoSession", message="the agent has no session that runs or is coming up")
+NO_OWNER = Death(
+    reason="NoOwner",
+    message='the agent has several sessions and none heard from this chat: give an integration\'s id as "session"',
+)
+OWNER_NOT_TOLD = Death(reason="OwnerUnknown", message="Redis did not say which of the agent's sessions has the chat")
+
+
+class Taker(Protocol):
+    """A session, as the router sees it."""
+
+    @property
+    def id(self) -> IntegrationId:
+        """Its integration."""
+
+    @property
+    def agent_id(self) -> AgentId:
+        """Whose replies it takes."""
+
+    @property
+    def integration(self) -> Integration:
+        """The record that it follows now."""
+
+    async def take_reply(self, reply: Reply) -> None:
+        """Take a reply. Its fate is the session's business as soon as this is called."""
 
 
 class ReplyRouter:
@@ -30,14 +72,17 @@ class ReplyRouter:
         self._outbox = outbox
         self._office = office
         self._observe = observe
-        self._sessions: dict[AgentId, dict[IntegrationId, Session]] = {}
+        self._sessions: dict[AgentId, dict[IntegrationId, Taker]] = {}
 
-    def join(self, session: Session) -> None:
+    def __repr__(self) -> str:
+        return f"<ReplyRouter {sum(map(len, self._sessions.values()))} sessions of {len(self._sessions)} agents>"
+
+    def join(self, session: Taker) -> None:
         """Take the agent's replies for `session` from now on."""
         self._sessions.setdefault(session.agent_id, {})[session.id] = session
         self._follow()
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: Taker) -> None:
         """Give `session` nothing more."""
         others = self._sessions.get(session.agent_id, {})
         if others.get(session.id) is session:
@@ -47,11 +92,11 @@ class ReplyRouter:
             self._follow()
 
     async def deliver(self, incoming: IncomingReply) -> None:
-        """Take one payload of an agent."""
-        if incoming.begun_before:
-            await self._office.bury(incoming, INTERRUPTED)
-            return
+        """Take one payload of an agent. Raises `StoreUnavailableError`; it may then come again."""
         reply = read_reply(incoming)
+        if incoming.begun_before:
+            await self._office.bury(incoming, INTERRUPTED, chat=reply.chat if isinstance(reply, Reply) else None)
+            return
         match reply:
             case Reply():
                 await self._route(reply)
@@ -61,34 +106,42 @@ class ReplyRouter:
                 await self._outbox.settle(incoming)
 
     async def _route(self, reply: Reply) -> None:
-        found = await self._session_for(reply)
-        if isinstance(found, Session):
-            await found.take_reply(reply)
-        else:
+        try:
+            found = await self._session_for(reply)
+        except anyio.get_cancelled_exc_class():
+            if reply.source.entry is None:
+                with anyio.move_on_after(RECORD_TIMEOUT, shield=True):
+                    await self._office.bury(reply.source, STOPPED, chat=reply.chat)
+            raise
+        if isinstance(found, Death):
             await self._office.bury(reply.source, found, chat=reply.chat)
+        else:
+            await found.take_reply(reply)
 
-    async def _session_for(self, reply: Reply) -> Session | Death:
+    async def _session_for(self, reply: Reply) -> Taker | Death:
         sessions = self._sessions.get(reply.agent_id, {})
         if not sessions:
-            return Death(reason="NoSession", message="the agent has no session that runs or is coming up")
-        if reply.session is not None:
-            return _named(reply.session, sessions.values())
-        if len(sessions) == 1:
-            return next(iter(sessions.values()))
-        owner = await self._owner(reply.agent_id, reply.chat)
-        if owner is None:
-            return Death(
-                reason="NoOwner", message='the agent has several sessions and none heard from this chat: give "session"'
-            )
-        return sessions.get(owner) or Death(
-            reason="OwnerNotRunning", message=f"the chat belongs to {owner}, which is not running"
-        )
+            return NO_SESSION
+        candidates = _named(reply.session, sessions) if reply.session else list(sessions)
+        if not candidates:
+            message = f"the agent has no session {reply.session!r:.80} that runs or is coming up"
+            return Death(reason="NoSuchSession", message=message)
+        if len(candidates) == 1:
+            return sessions[candidates[0]]
+        ask = patient(ASK_INITIAL, ASK_LONGEST, tell=self._tell)
+        with anyio.move_on_after(ASK_FOR):
+            owner: IntegrationId | None = await ask(self._inbox.owner_of, reply.agent_id, reply.chat)
+            return self._of_owner(owner, reply.agent_id, candidates)
+        return OWNER_NOT_TOLD
 
-    async def _owner(self, agent: AgentId, chat: ChatId) -> IntegrationId | None:
-        async for attempt in patient(0.2, 2.0, tell=self._tell):
-            with attempt:
-                return await self._inbox.owner_of(agent, chat)
-        raise AssertionError("patient retries for ever")
+    def _of_owner(self, owner: IntegrationId | None, agent: AgentId, candidates: list[IntegrationId]) -> Taker | Death:
+        if owner is None:
+            return NO_OWNER
+        session = self._sessions.get(agent, {}).get(owner) if owner in candidates else None
+        if session is None:
+            message = f"the chat belongs to {owner}, which is not running or not the session that was asked for"
+            return Death(reason="OwnerNotRunning", message=message)
+        return session
 
     def _follow(self) -> None:
         self._outbox.follow(frozenset(self._sessions))
@@ -96,11 +149,10 @@ class ReplyRouter:
     def _tell(self, error: BaseException, delay: float, attempt: int) -> None:
         if attempt == 1:
             message = f"a reply waits for Redis to say whose chat it is, next try in {delay:.1f} s: {error}"
-            self._observe(Trouble(where="replies", message=message))
+            self._observe(Trouble(where="replies", message=message, error=error))
 
 
-def _named(name: str, sessions: Iterable[Session]) -> Session | Death:
-    for session in sessions:
-        if name in {session.integration.session, session.id}:
-            return session
-    return Death(reason="NoSuchSession", message=f"the agent has no session {name[:80]!r} that runs or is coming up")
+def _named(name: str, sessions: Mapping[IntegrationId, Taker]) -> list[IntegrationId]:
+    """Give those that are meant: by the session's name, which several gateways may have, or else by integration."""
+    by_session = [key for key, session in sessions.items() if session.integration.session == name]
+    return by_session or [key for key in sessions if key == name]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 
@@ -31,6 +32,8 @@ class GatewayRoom:
     ) -> None:
         self.gateway = gateway
         self._hang_up = hang_up
+        self._users = 0
+        self._unused = anyio.Event()
         self.gate = Gate(gateway, policy, observe)
         self.feed = Feed(gateway=gateway, events=events, gate=self.gate, policy=policy, observe=observe)
         self._scope = anyio.CancelScope()
@@ -55,6 +58,22 @@ class GatewayRoom:
             if self._hang_up is not None:
                 with anyio.move_on_after(HANG_UP_TIMEOUT, shield=True):
                     await self._hang_up()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Keep the room open for the length of the block."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self._unused.set()
+            self._unused = anyio.Event()
+
+    async def wait_unused(self) -> None:
+        """Wait until nobody uses it any more."""
+        while self._users:
+            await self._unused.wait()
 
     def stop_listening(self) -> None:
         """Take nothing more from the gateway; calls to it still work."""

@@ -13,7 +13,7 @@ import anyio
 from wa_supervisor.domain.errors import WaSupervisorError
 from wa_supervisor.domain.gateway_events import LoginOffered
 from wa_supervisor.domain.integration import Integration
-from wa_supervisor.domain.lifecycle import Cause
+from wa_supervisor.domain.lifecycle import Cause, State
 from wa_supervisor.domain.messages import InboundMessage
 from wa_supervisor.domain.names import AgentId, IntegrationId
 from wa_supervisor.domain.observations import Observer, Trouble
@@ -142,6 +142,11 @@ class Session:
             if was_serving:
                 await self._outbound.wait_empty()
 
+    async def finish(self, deadline: float) -> None:
+        """Carry what arrived in the last instants, when nothing more can arrive."""
+        with anyio.move_on_after(deadline):
+            await self._inbound.wait_empty()
+
     async def take_message(self, message: InboundMessage) -> None:
         """Take a message of a person; waits while too many wait already."""
         self._here.prove_alive()
@@ -152,7 +157,12 @@ class Session:
         await self._outbound.take(reply)
 
     def take_login(self, offer: LoginOffered) -> None:
-        """Take a pairing code, which no poll gives; for a QR code look at the gateway, which gives its text."""
+        """Take a pairing code, which no poll gives; for a QR code look at the gateway, which gives its text.
+
+        A QR code without a name may be anybody's: only those that wait for one look.
+        """
+        if offer.session is None and self._record.state not in {State.STARTING, State.AWAITING_LOGIN}:
+            return
         if offer.kind == "code":
             self._here.login_code = LoginOffer(kind="code", data=offer.data, offered_at=self._record.now)
         self.look_again()

@@ -17,6 +17,9 @@ from wa_supervisor.engine.ports import Gateway
 from wa_supervisor.engine.record import Record
 from wa_supervisor.engine.switch import Bell
 
+DOUBTS = 3
+"""Looks in a row that must go wrong before a session counts as failed: a page may be offline for a moment."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Situation:

@@ -21,12 +21,13 @@ from wa_supervisor.domain.observations import Abandoned, Observer, Reconciled, T
 from wa_supervisor.domain.plan import Plan, Wanted, make_plan
 from wa_supervisor.domain.status import CommandResult, SessionStatus
 from wa_supervisor.domain.wish import Claim, read_wish
-from wa_supervisor.engine.keeper import Claims, Keeper
+from wa_supervisor.engine.claims import Claims
+from wa_supervisor.engine.keeper import Keeper
 from wa_supervisor.engine.policies import SupervisorPolicy
 from wa_supervisor.engine.ports import AgentOutbox, Command, Commands, Wish
 from wa_supervisor.engine.record import Record
 from wa_supervisor.engine.reply_router import ReplyRouter
-from wa_supervisor.engine.retrying import keep_doing
+from wa_supervisor.engine.retrying import keep_doing, patient
 from wa_supervisor.engine.room import GatewayRoom
 from wa_supervisor.engine.session import Services
 from wa_supervisor.engine.switch import Bell
@@ -137,7 +138,7 @@ class Supervisor:
         self._rooms.clear()
         self._rooms.update(new)
         for keeper in self._keepers.values():
-            keeper.follow(keeper.wanted)
+            keeper.gateways_changed()
         for room in gone:
             self._keeping.start_soon(self._close_room_when_left, room)
         self._bell.ring()
@@ -169,8 +170,11 @@ class Supervisor:
         self._keeping.start_soon(self._run_keeper, keeper)
 
     async def _run_keeper(self, keeper: Keeper) -> None:
+        policy = self._policy
         try:
-            await keeper.run()
+            async for attempt in patient(policy.retry_initial, policy.retry_max, tell=keeper.failed):
+                with attempt:
+                    await keeper.run()
         finally:
             del self._keepers[keeper.id]
             if self._is_draining:
@@ -181,7 +185,7 @@ class Supervisor:
 
     async def _close_room_when_left(self, room: GatewayRoom) -> None:
         with anyio.move_on_after(self._policy.drain_timeout + self._services.sessions.close_timeout):
-            await room.feed.wait_left()
+            await room.wait_unused()
         room.close()
 
     def _holders(self) -> dict[Claim, IntegrationId]:

@@ -1,6 +1,6 @@
-"""A switch that tasks can wait for: on or off, as often as needed.
+"""A switch that tasks can wait for: on or off, as often as needed; and a bell that nobody has to be quick for.
 
-anyio's `Event` is set once and for all; this one is a level. Waiting for a side that is already there returns at once,
+anyio's `Event` is set once and for all; these are levels. Waiting for what is already there returns at once, the switch
 without a checkpoint.
 """
 
@@ -34,18 +34,18 @@ class Switch:
             self._turned = anyio.Event()
 
     async def wait_on(self) -> None:
-        """Wait until it is on; it may be off again by the time that the waiter runs."""
+        """Wait until it is on, as it is when this returns; a moment of it while the waiter did not run is missed."""
         while not self._is_on:
             await self._turned.wait()
 
     async def wait_off(self) -> None:
-        """Wait until it is off."""
+        """Wait until it is off, in the same way."""
         while self._is_on:
             await self._turned.wait()
 
 
 class Bell:
-    """Somebody rang; how often does not matter. One task waits for it."""
+    """Somebody rang; how often does not matter. A ring wakes everybody who waits, or the next one to wait."""
 
     __slots__ = ("_rung",)
 
@@ -53,16 +53,18 @@ class Bell:
         self._rung = anyio.Event()
 
     def ring(self) -> None:
-        """Let the waiter go on, now or the next time that it waits."""
+        """Let the waiters go on, or the next one who waits."""
         self._rung.set()
 
     async def wait(self) -> None:
         """Wait for a ring and take it."""
-        await self._rung.wait()
-        self._rung = anyio.Event()
+        rung = self._rung
+        await rung.wait()
+        if self._rung is rung:  # else another waiter took it, and a ring that came since is not to be lost
+            self._rung = anyio.Event()
 
     async def wait_for(self, seconds: float) -> bool:
-        """Wait for a ring for at most `seconds`; say whether it came."""
+        """Wait for a ring for at most `seconds`; say whether it came. One that comes at the last moment is kept."""
         with anyio.move_on_after(seconds):
             await self.wait()
             return True

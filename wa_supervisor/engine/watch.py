@@ -12,10 +12,7 @@ from wa_supervisor.domain.errors import GatewayAnswerError, SessionClosedError, 
 from wa_supervisor.domain.gateway import GatewayStatus
 from wa_supervisor.domain.lifecycle import Cause
 from wa_supervisor.engine.bring_up import LOGIN_STATUSES
-from wa_supervisor.engine.situation import Situation
-
-DOUBTS = 3
-"""Looks in a row that must go wrong before a session that was running counts as failed."""
+from wa_supervisor.engine.situation import DOUBTS, Situation
 
 
 class LookAgain(Exception):  # noqa: N818  # not an error: the session must be brought up from what is there now
@@ -25,7 +22,7 @@ class LookAgain(Exception):  # noqa: N818  # not an error: the session must be b
 async def watch(here: Situation) -> None:
     """Watch until the gate closes or a login is asked for (return), or the session fails (raise)."""
     doubts = 0
-    while True:
+    while here.gate.is_open:
         was_rung = await here.bell.wait_for(_pause(here, doubts))
         if not here.gate.is_open:
             return

@@ -1,0 +1,268 @@
+"""What follows what: records, gateways, pauses and stops that meet in the middle of something else."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from tests.engine.harness import MAIN, House, agent, message, record, records, reply, running
+from tests.fakes.gateway_events import FakeGatewayEvents
+from wa_supervisor.domain.errors import GatewayAnswerError
+from wa_supervisor.domain.gateway import GatewayStatus
+from wa_supervisor.domain.integration import Defaults
+from wa_supervisor.domain.lifecycle import State
+from wa_supervisor.domain.names import GatewayName, IntegrationId
+from wa_supervisor.domain.observations import GatewayChanged, MessageLeftOut, Trouble
+
+pytestmark = pytest.mark.anyio
+
+
+def replace_gateway(house: House) -> tuple[FakeGatewayEvents, FakeGatewayEvents]:
+    """Give the gateway a new room with a new event connection, as a reload does; give the old and new connection."""
+    old, new = house.feeds[MAIN], FakeGatewayEvents()
+    house.feeds[MAIN] = new
+    house.rooms[MAIN] = house.make_room(MAIN)
+    defaults = Defaults(gateways=frozenset({MAIN}), gateway=MAIN)
+    house.supervisor.replace_gateways(tuple(house.rooms.values()), defaults)
+    return old, new
+
+
+async def send_that_hangs(house: House) -> None:
+    """Begin a send that the gateway does not answer until the test releases `send_text`."""
+    house.gateway.hold("send_text")
+    await house.outbox.say(agent("a"), reply())
+    await house.gateway.until(lambda: house.gateway.calls["send_text"] == 1)
+
+
+async def test_an_invalid_record_that_is_mended_into_a_paused_one_is_paused() -> None:
+    async with running({"a": b"{", "b": record("b")}) as house:
+        await house.until_state("b", State.RUNNING)
+        await house.until_state("a", State.INVALID)
+        house.wish.put("a", record("a", paused=True))
+        await house.until_state("a", State.PAUSED)
+        assert not [trouble for trouble in house.all_told(Trouble) if trouble.where == "keeper"]
+
+
+async def test_two_quick_losses_of_the_feed_hours_apart_close_no_gate() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        await anyio.sleep(5)
+        house.events.lose()
+        await house.until(lambda: house.events.listens == 2)
+        await anyio.sleep(7200)
+        house.events.lose()
+        await anyio.sleep(60)
+        assert not [each for each in house.all_told(GatewayChanged) if each.what == "gate_closed"]
+
+
+async def test_a_pause_that_could_not_close_yet_closes_through_the_gateway_that_replaces_the_old() -> None:
+    def away(house: House) -> None:
+        house.gateway.session("a-number").connect()
+        house.events.refuses = True
+
+    async with running({"a": record("a", paused=True)}, prepare=away) as house:
+        await house.until_state("a", State.PAUSED)
+        await anyio.sleep(10)
+        replace_gateway(house)
+        await house.gateway.until(lambda: house.gateway.session("a-number").closes == 1)
+
+
+async def test_a_gateway_taken_out_and_put_back_while_redis_is_away_has_its_session_again() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        house.wish.fail_next("read", times=5)
+        house.supervisor.replace_gateways((), Defaults(gateways=frozenset[GatewayName](), gateway=MAIN))
+        await anyio.sleep(2)
+        replace_gateway(house)
+        await house.until(lambda: house.gateway.calls["report"] > 1 and house.states()["a"] is State.RUNNING)
+
+
+async def test_a_healthy_spell_that_ended_in_a_hold_is_forgiven_too() -> None:
+    def failing(house: House) -> None:
+        house.gateway.fail_next("start", GatewayAnswerError("500"), times=8)
+
+    async with running(records("a"), prepare=failing) as house:
+        await house.until_state("a", State.RUNNING)
+        await anyio.sleep(2000)
+        house.gateway.restart()
+        house.gateway.is_up = False
+        await house.until_state("a", State.HELD)
+        house.gateway.is_up = True
+        house.gateway.fail_next("start", GatewayAnswerError("500"))
+        status = await house.until_state("a", State.BACKOFF)
+        assert status.attempt == 1
+
+
+async def test_a_session_that_comes_up_while_the_gate_closes_is_held() -> None:
+    def slow(house: House) -> None:
+        house.gateway.session("a-number").starts_in = 20.0
+
+    async with running(records("a"), prepare=slow) as house:
+        await house.until(lambda: house.gateway.session("a-number").starts == 1)
+        house.events.refuses = True
+        house.events.lose()
+        await house.until(lambda: not house.rooms[MAIN].gate.is_open)
+        await anyio.sleep(30)
+        assert house.states()["a"] is State.HELD
+
+
+async def test_a_restart_while_the_gateway_is_away_still_says_why_nothing_happens() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        house.gateway.is_up = False
+        await house.until_state("a", State.HELD)
+        house.commands.issue("restart", IntegrationId("a"))
+        await anyio.sleep(120)
+        assert house.states()["a"] is State.HELD
+
+
+async def test_a_connected_session_whose_page_is_offline_for_a_moment_is_adopted_and_not_closed() -> None:
+    def offline(house: House) -> None:
+        session = house.gateway.session("a-number")
+        session.connect()
+        session.has_page = False
+
+    async with running(records("a"), prepare=offline) as house:
+        await anyio.sleep(3)
+        house.gateway.session("a-number").has_page = True
+        await house.until_state("a", State.RUNNING)
+        assert house.gateway.session("a-number").closes == 0
+
+
+async def test_the_close_of_a_pause_does_not_cut_off_the_integration_that_takes_the_session_over() -> None:
+    def connected(house: House) -> None:
+        house.gateway.session("x").connect()
+
+    async with running({"a": record("a", session="x", paused=True)}, prepare=connected) as house:
+        house.gateway.hold("close")
+        await house.gateway.until(lambda: house.gateway.calls["close"] == 1)
+        house.wish.records = {"b": record("b", session="x")}
+        house.wish.ring()
+        await anyio.sleep(5)
+        house.gateway.release("close")
+        await house.until_state("b", State.RUNNING)
+        await anyio.sleep(100)
+        assert house.gateway.session("x").status is GatewayStatus.CONNECTED
+
+
+async def test_a_stop_does_not_wait_for_the_close_of_a_pause_that_hangs() -> None:
+    def hanging(house: House) -> None:
+        house.gateway.session("a-number").connect()
+        house.gateway.hold("report")
+
+    async with running({"a": record("a", paused=True)}, prepare=hanging) as house:
+        await house.gateway.until(lambda: house.gateway.calls["report"] == 1)
+        began = anyio.current_time()
+        await house.supervisor.drain(20.0)
+        assert anyio.current_time() - began < 1
+
+
+async def test_the_close_of_a_pause_is_tried_until_it_succeeds() -> None:
+    def failing(house: House) -> None:
+        house.gateway.session("a-number").connect()
+        house.gateway.fail_next("close", GatewayAnswerError("time-out"), times=3)
+
+    async with running({"a": record("a", paused=True)}, prepare=failing) as house:
+        await house.gateway.until(lambda: house.gateway.session("a-number").closes == 1)
+
+
+async def test_an_integration_removed_while_its_gateway_is_away_is_closed_when_it_is_back() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        house.gateway.is_up = False
+        await house.until_state("a", State.HELD)
+        house.wish.remove("a")
+        await anyio.sleep(20)
+        house.gateway.is_up = True
+        await house.until(lambda: not house.states())
+        assert house.gateway.session("a-number").status is GatewayStatus.CLOSED
+
+
+async def test_a_reload_hangs_up_only_after_what_is_in_flight_is_finished() -> None:
+    hung_up: list[float] = []
+
+    async def hang_up() -> None:
+        hung_up.append(anyio.current_time())
+
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        house.rooms[MAIN]._hang_up = hang_up
+        await send_that_hangs(house)
+        replace_gateway(house)
+        await anyio.sleep(5)
+        assert house.states()["a"] is State.DRAINING
+        assert not hung_up
+        house.gateway.release("send_text")
+        await house.until_state("a", State.RUNNING)
+        await anyio.sleep(100)
+        assert len(hung_up) == 1
+
+
+async def test_a_message_that_arrives_while_a_reload_drains_reaches_the_agent_once() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        await send_that_hangs(house)
+        old, new = replace_gateway(house)
+        await anyio.sleep(2)
+        arrived = message("a-number", "during the reload")
+        await old.emit("received-message", arrived)
+        await new.emit("received-message", arrived)
+        house.gateway.release("send_text")
+        await house.until_state("a", State.RUNNING)
+        await anyio.sleep(100)
+        assert len(house.inbox.streams[agent("a")]) == 1
+
+
+async def test_a_message_that_arrives_while_the_agent_changes_reaches_one_of_the_two() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        await send_that_hangs(house)
+        house.wish.put("a", record("a", agent="other"))
+        await house.until_state("a", State.DRAINING)
+        await house.events.emit("received-message", message("a-number", "in between"))
+        house.gateway.release("send_text")
+        await house.until_state("a", State.RUNNING)
+        await anyio.sleep(100)
+        assert sum(map(len, house.inbox.streams.values())) == 1
+
+
+async def test_messages_held_for_a_successor_that_never_comes_are_counted() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        await send_that_hangs(house)
+        _, new = replace_gateway(house)
+        await house.until_state("a", State.DRAINING)
+        await anyio.sleep(2)
+        await new.emit("received-message", message("a-number", "for nobody"))
+        house.wish.put("a", b"{")
+        await anyio.sleep(2)
+        house.gateway.release("send_text")
+        await house.until_state("a", State.INVALID)
+        assert [each.reason for each in house.all_told(MessageLeftOut)] == ["unknown_session"]
+
+
+async def test_a_nameless_qr_makes_only_those_look_that_wait_for_one() -> None:
+    names = [f"s{number}" for number in range(50)]
+    async with running(records(*names)) as house:
+        await house.until(lambda: set(house.states().values()) == {State.RUNNING})
+        before = house.gateway.calls["report"]
+        for _ in range(9):
+            await house.events.emit("qrCode", {"data": "data:image/png;base64,xx"})
+            await anyio.sleep(1)
+        assert house.gateway.calls["report"] == before
+
+
+async def test_an_integration_removed_while_it_waits_for_a_session_ends() -> None:
+    async with running({"a": record("a", session="x")}) as house:
+        await house.until_state("a", State.RUNNING)
+        house.gateway.hold("close")
+        house.wish.records = {"b": record("b", session="x")}
+        house.wish.ring()
+        await house.until(lambda: "b" in house.states())
+        await anyio.sleep(1)
+        house.wish.records = {}
+        house.wish.ring()
+        await house.until(lambda: "b" not in house.states())
+        house.gateway.release("close")
+        await house.until(lambda: not house.states())
+        assert house.gateway.session("x").starts == 1
