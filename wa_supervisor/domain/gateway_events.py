@@ -104,7 +104,7 @@ _READERS: Mapping[str, Callable[[str, object, GatewayName], GatewayEvent]] = Map
         "phoneCode": _login,
         "session-logged": _nudge,
         "session-error": _nudge,
-        "whatsapp-status": _nudge,
+        # Not "whatsapp-status": it names nobody, and each close of one session would have all of them polled.
         "onack": _ack,
     }
 )
