@@ -4,17 +4,19 @@ Comes up in this order: embedded servers, Redis and PostgreSQL clients, the admi
 `/readyz` says what is missing), the supervisor. Ready means: configuration valid, Redis answered, first plan made; not
 that every session is up. Ends in this order: nothing new is taken, what is in flight is finished within the deadline,
 what is left is named, the last statuses are written, everything is closed. Sessions stay logged in at their gateways.
+Told to stop before the supervisor runs, it has nothing to finish and ends at once.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 import anyio
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 
 from wa_supervisor.adapters.admin import admin_server
 from wa_supervisor.adapters.logs import set_up_logging
@@ -22,21 +24,17 @@ from wa_supervisor.adapters.redis.store import RedisStore
 from wa_supervisor.adapters.systemd import ServiceManager
 from wa_supervisor.config import Settings
 from wa_supervisor.daemon import policies
-from wa_supervisor.daemon.gateways import build_room
+from wa_supervisor.daemon.plainly import told_plainly
 from wa_supervisor.daemon.pulse import Pulse
 from wa_supervisor.daemon.reload import changed_gateways, needs_restart
 from wa_supervisor.daemon.stores import with_people, with_redis, with_servers
 from wa_supervisor.daemon.summary import one_line
-from wa_supervisor.daemon.telling import Telling, wall
+from wa_supervisor.daemon.supervision import Rooms, build_rooms, build_supervisor
+from wa_supervisor.daemon.telling import Telling
 from wa_supervisor.domain.errors import StoreUnavailableError
-from wa_supervisor.domain.names import GatewayName
 from wa_supervisor.domain.status import SessionStatus
-from wa_supervisor.engine.dead_letter_office import DeadLetterOffice
-from wa_supervisor.engine.people import CachedPeople
 from wa_supervisor.engine.ports import People
 from wa_supervisor.engine.reporter import Reporter
-from wa_supervisor.engine.room import GatewayRoom
-from wa_supervisor.engine.session import Services
 from wa_supervisor.engine.supervisor import Supervisor
 
 _logger = logging.getLogger(__name__)
@@ -47,27 +45,32 @@ class Started:
     """What a daemon says when its admin server answers; it may not be ready yet."""
 
     admin_url: str | None
-    redis_url: str
+    redis_url: str = field(repr=False)
     """Where commands for it go; may hold a password."""
 
 
 class Daemon:
-    """Runs until `stop`; follows new settings on `reload`."""
+    """Runs once, until `stop`; follows new settings on `reload`. Make it where an event loop runs."""
 
     def __init__(self, settings: Settings, *, environ: Mapping[str, str]) -> None:
         self._settings = settings
-        self._stopping = anyio.Event()
+        """What it began with: of later settings only what `reload` names is followed."""
+        self._followed = settings
         self._manager = ServiceManager(environ)
-        self._telling = Telling(settings)
-        self._rooms: dict[GatewayName, GatewayRoom] = {}
+        self._telling = Telling(settings, self.statuses)
+        self._rooms: Rooms = {}
         self._supervisor: Supervisor | None = None
+        self._stopping = anyio.Event()
+        self._whole = anyio.CancelScope()
+        self._reporting = anyio.CancelScope()
+        self._has_work = False
         self.ready = anyio.Event()
         """Set when the first plan is made."""
         self.stopped = anyio.Event()
         """Set when everything is closed."""
 
     def __repr__(self) -> str:
-        return f"<Daemon {self._settings.daemon.id}, {'ready' if self.ready.is_set() else 'coming up'}>"
+        return f"<Daemon {self._settings.daemon.id}, {self._telling.phase}>"
 
     def statuses(self) -> list[SessionStatus]:
         """Give the status of every integration now."""
@@ -75,135 +78,154 @@ class Daemon:
 
     def stop(self) -> None:
         """End soon: drain, then close everything."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
+        self._telling.phase = "stopping"
+        self._manager.stopping()
+        self._manager.extend_timeout(policies.longest_end(self._settings))
+        if not self._has_work:
+            self._whole.cancel()
 
     def reload(self, load: Callable[[], Settings]) -> None:
         """Follow what `load` gives. Whatever it raises, the old settings stay, and the caller says why."""
-        self._manager.reloading()
+        if self._stopping.is_set():
+            _logger.info("configuration not reloaded: the daemon is stopping")
+            return
+        is_told = self.ready.is_set()  # a reload before must not look like the end of the start
+        if is_told:
+            self._manager.reloading()
         try:
-            new = load()
-            self._follow(new)
+            self._follow(load())
         except Exception:
             self._telling.metrics.reloaded(succeeded=False)
             raise
         else:
             self._telling.metrics.reloaded(succeeded=True)
         finally:
-            self._manager.ready()
+            if is_told:
+                self._manager.ready()
 
     async def run(self, *, task_status: TaskStatus[Started] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Run until `stop`. Started when the admin server answers."""
+        """Run until `stop`. Started when the admin server answers; never, when it is told to stop before.
+
+        Raises `PermanentError` for what keeps it from coming up at all: `ConfigurationError` for an address that none
+        is, an admin port that is taken, private servers that are not installed; `ServerStartError` for one of those
+        that does not start.
+        """
+        _logger.info("coming up", extra={"daemon": self._settings.daemon.id, "pid": self._telling.pid})
+        self._manager.status("coming up")
+        if self._settings.embedded.enabled:
+            self._manager.extend_timeout(policies.longest_embedded_start())
+        with told_plainly(), self._whole:
+            await self._open_and_supervise(task_status)
+        self._telling.flush()
+        _logger.info("stopped")
+        self.stopped.set()
+
+    async def _open_and_supervise(self, task_status: TaskStatus[Started]) -> None:
         async with (
             with_servers(self._settings) as settings,
             with_people(settings) as people,
             with_redis(settings) as store,
         ):
             self._telling.note_stores(store, people)
-            supervisor = self._supervisor = self._build(store, people)
-            self._telling.statuses = supervisor.statuses
             async with self._admin() as admin_url:
                 self._telling.admin_url = admin_url
                 task_status.started(Started(admin_url=admin_url, redis_url=settings.redis.url.get_secret_value()))
-                await self._supervise(supervisor, store)
-        self.stopped.set()
+                await self._supervise(store, people)
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[str | None]:
-        given = self._settings.admin
+        given, telling = self._settings.admin, self._telling
         if not given.enabled:
             yield None
             return
-        telling = self._telling
-        async with admin_server(
-            given.host, given.port, metrics=telling.metrics.exposition, readiness=telling.readiness
-        ) as url:
+        async with AsyncExitStack() as closing:
+            server = admin_server(
+                given.host, given.port, metrics=telling.metrics.exposition, readiness=telling.readiness
+            )
+            # Shielded: asyncio forgets the socket of a server that is cancelled while it begins to listen.
+            with anyio.fail_after(policies.LISTENING, shield=True):
+                url = await closing.enter_async_context(server)
+            _logger.info("admin server listens", extra={"url": url})
             yield url
 
-    async def _supervise(self, supervisor: Supervisor, store: RedisStore) -> None:
+    async def _supervise(self, store: RedisStore, people: People | None) -> None:
+        self._has_work = True
         telling, policy = self._telling, policies.supervisor_policy(self._settings)
         reporter = Reporter(
             board=store.board,
-            statuses=supervisor.statuses,
+            statuses=self.statuses,
             describe=telling.daemon_status,
             daemon=self._settings.daemon.id,
             pid=telling.pid,
             policy=policy,
             observe=telling.observe,
         )
-        supervisor.changed = reporter.note
-        pulse = Pulse(self._manager, telling, longest_round=2 * policy.resync + 4 * policy.retry_max)
+        pulse = Pulse(self._manager, telling, longest_round=policies.longest_round(self._settings))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pulse.run)
             tasks.start_soon(telling.prepare_people)
-            tasks.start_soon(self._come_up, supervisor, reporter)
+            tasks.start_soon(self._come_up, tasks, store, people, reporter)
             await self._stopping.wait()
-            await self._end(supervisor, reporter, store, policy.drain_timeout + policy.cancel_timeout)
+            await self._end(reporter, store, policy.drain_timeout + policy.cancel_timeout)
             tasks.cancel_scope.cancel()
 
-    async def _come_up(self, supervisor: Supervisor, reporter: Reporter) -> None:
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(supervisor.run)
-            self._telling.is_ready = True
-            self.ready.set()
-            self._manager.ready()
-            _logger.info("ready", extra={"summary": one_line(supervisor.statuses())})
-            tasks.start_soon(reporter.run)
+    async def _come_up(self, tasks: TaskGroup, store: RedisStore, people: People | None, reporter: Reporter) -> None:
+        await tasks.start(self._run_supervisor, store, people, reporter)
+        if self._stopping.is_set():
+            return
+        self._telling.phase = "ready"
+        self.ready.set()
+        self._manager.ready()
+        _logger.info("ready", extra={"summary": one_line(self.statuses())})
+        with self._reporting:
+            await reporter.run()
 
-    async def _end(self, supervisor: Supervisor, reporter: Reporter, store: RedisStore, deadline: float) -> None:
-        self._manager.stopping()
-        self._telling.is_ready = False
+    async def _run_supervisor(
+        self, store: RedisStore, people: People | None, reporter: Reporter, *, task_status: TaskStatus[None]
+    ) -> NoReturn:
+        # Nothing may wait between building it and running it: a reload reaches the one that runs.
+        followed, observe = self._followed, self._telling.observe
+        self._rooms = build_rooms(followed, observe)
+        supervisor = self._supervisor = build_supervisor(
+            self._settings,
+            store=store,
+            people=people,
+            rooms=self._rooms,
+            defaults=policies.defaults_of(followed),
+            observe=observe,
+        )
+        supervisor.changed = reporter.note
+        await supervisor.run(task_status=task_status)
+
+    async def _end(self, reporter: Reporter, store: RedisStore, deadline: float) -> None:
         _logger.info("stopping: finishing what is in flight", extra={"seconds": deadline})
-        self._manager.extend_timeout(deadline + 10.0)
-        await supervisor.drain(deadline)
-        with anyio.move_on_after(policies.LAST_WORDS):
+        if self._supervisor is not None:
+            await self._supervisor.drain(deadline)
+        self._reporting.cancel()
+        if not self.ready.is_set():
+            return  # it has told nothing, and what the daemon before it told still holds
+        with anyio.move_on_after(policies.last_words(self._settings)) as words:
             try:
                 await reporter.write(everything=True)
                 await store.board.farewell(self._settings.daemon.id)
             except StoreUnavailableError as error:
-                _logger.warning("the last statuses could not be written", extra={"error": str(error)})
-        self._telling.flush()
-        _logger.info("stopped")
-
-    def _build(self, store: RedisStore, people: People | None) -> Supervisor:
-        settings, observe = self._settings, self._telling.observe
-        self._rooms = {GatewayName(name): build_room(name, given, observe) for name, given in settings.gateways.items()}
-        office = DeadLetterOffice(letters=store.dead_letters, outbox=store.outbox, wall=wall, observe=observe)
-        services = Services(
-            inbox=store.inbox,
-            outbox=store.outbox,
-            office=office,
-            people=CachedPeople(people, policies.people_policy(settings), observe),
-            board=store.board,
-            observe=observe,
-            sessions=policies.session_policy(settings),
-            inbound=policies.inbound_policy(settings),
-            outbound=policies.outbound_policy(settings),
-            typing=policies.typing_policy(settings),
-        )
-        return Supervisor(
-            wish=store.wish,
-            commands=store.commands,
-            outbox=store.outbox,
-            services=services,
-            defaults=policies.defaults_of(settings),
-            rooms=tuple(self._rooms.values()),
-            policy=policies.supervisor_policy(settings),
-            observe=observe,
-            wall=wall,
-        )
+                _logger.warning("the last statuses could not be written", extra={"why": str(error)})
+        if words.cancelled_caught:
+            _logger.warning("the last statuses could not be written", extra={"why": "Redis did not answer in time"})
 
     def _follow(self, new: Settings) -> None:
-        old, self._settings = self._settings, new
-        set_up_logging(new.daemon.log_level, new.daemon.log_format)
+        old = self._followed
         changed = changed_gateways(old, new)
-        self._rooms = {
-            GatewayName(name): build_room(name, given, self._telling.observe)
-            if name in changed
-            else self._rooms[GatewayName(name)]
-            for name, given in new.gateways.items()
-        }
-        if self._supervisor is not None and self.ready.is_set():
+        if self._supervisor is not None:
+            kept = {name: room for name, room in self._rooms.items() if name not in changed}
+            self._rooms = build_rooms(new, self._telling.observe, kept=kept)
             self._supervisor.replace_gateways(tuple(self._rooms.values()), policies.defaults_of(new))
-        waiting = needs_restart(old, new)
+        self._followed = new
+        if (new.daemon.log_level, new.daemon.log_format) != (old.daemon.log_level, old.daemon.log_format):
+            set_up_logging(new.daemon.log_level, new.daemon.log_format)
+        waiting = needs_restart(self._settings, new)
         extra = {"gateways_changed": sorted(changed), "needs_restart": waiting}
         _logger.info("configuration reloaded", extra=extra)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from wa_supervisor.adapters.postgres.policy import PostgresPolicy
+from wa_supervisor.adapters.redis.policy import RedisPolicy
 from wa_supervisor.config import GatewaySettings, Settings
 from wa_supervisor.domain.integration import Defaults
 from wa_supervisor.domain.names import GatewayName, SessionName
+from wa_supervisor.embedded import EmbeddedPolicy
 from wa_supervisor.engine.people import PeoplePolicy
 from wa_supervisor.engine.policies import (
     GatePolicy,
@@ -80,8 +83,29 @@ def supervisor_policy(settings: Settings) -> SupervisorPolicy:
         debounce=settings.wish.debounce,
         status_refresh=settings.status.refresh,
         status_ttl=settings.status.ttl,
-        drain_timeout=deadline * 0.7,  # the rest is for cancelled work to clean up, and for the last status
+        drain_timeout=deadline * FINISHING,
+        cancel_timeout=deadline * CLEANING_UP,
     )
+
+
+def redis_policy(settings: Settings) -> RedisPolicy:
+    """How Redis is spoken to, and how much is kept there for how long."""
+    return RedisPolicy(
+        connect_timeout=settings.redis.connect_timeout,
+        command_timeout=settings.redis.command_timeout,
+        seen_ttl=settings.inbound.seen_ttl,
+        owner_ttl=settings.inbound.owner_ttl,
+        hub_ttl=settings.status.ttl,
+        stream_maxlen=settings.inbound.stream_maxlen,
+        dead_maxlen=settings.dead_letters.maxlen,
+        sweep=settings.outbound.sweep,
+        claim_after=settings.outbound.claim_after,
+    )
+
+
+def postgres_policy(settings: Settings) -> PostgresPolicy:
+    """How PostgreSQL is spoken to."""
+    return PostgresPolicy(connections=settings.postgres.pool_size, timeout=settings.postgres.timeout)
 
 
 def defaults_of(settings: Settings) -> Defaults:
@@ -93,5 +117,40 @@ def defaults_of(settings: Settings) -> Defaults:
     )
 
 
-LAST_WORDS = 3.0
-"""Seconds for writing the last statuses of a daemon that stops."""
+FINISHING, CLEANING_UP, LAST_WORDS = 0.7, 0.2, 0.1
+"""Shares of `daemon.shutdown_timeout`: for what is in flight, for what is cancelled then, and for the last statuses."""
+
+LISTENING = 5.0
+"""Seconds for the admin server to begin to listen on a loopback address, which takes no waiting at all."""
+
+CLOSING = 10.0
+"""Seconds for closing connections after that: gateways have 3, PostgreSQL and the admin server 2, Redis 1."""
+
+
+def last_words(settings: Settings) -> float:
+    """Give the seconds in which the last statuses of a daemon that stops must be written."""
+    return settings.daemon.shutdown_timeout * LAST_WORDS
+
+
+def longest_end(settings: Settings) -> float:
+    """Give the seconds in which a daemon that was told to stop has ended."""
+    private = EmbeddedPolicy()
+    servers = private.stop_seconds + 2 * private.kill_seconds if settings.embedded.enabled else 0.0
+    return settings.daemon.shutdown_timeout + CLOSING + servers
+
+
+def longest_embedded_start() -> float:
+    """Give the seconds that private servers may take to answer, a new cluster included."""
+    private = EmbeddedPolicy()
+    return private.tool_seconds + private.start_seconds
+
+
+def longest_round(settings: Settings) -> float:
+    """Give the seconds without any end of a round, good or bad, after which the reconcile loop is stuck.
+
+    Twice what a round may take with a Redis that answers nobody: the wait for it, jittered by a fifth, the commands
+    before it on the same connection, its own, and the pause after a failure.
+    """
+    policy = supervisor_policy(settings)
+    asking = settings.redis.connect_timeout + settings.redis.command_timeout
+    return 2 * (1.2 * policy.resync + policy.debounce + 2 * asking + policy.retry_max)

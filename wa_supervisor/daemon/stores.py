@@ -9,12 +9,11 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from wa_supervisor.adapters.postgres.people import PostgresPeople
-from wa_supervisor.adapters.postgres.policy import PostgresPolicy
 from wa_supervisor.adapters.redis.address import read_address
 from wa_supervisor.adapters.redis.keys import Keys
-from wa_supervisor.adapters.redis.policy import RedisPolicy
 from wa_supervisor.adapters.redis.store import RedisStore, open_store
 from wa_supervisor.config import Settings
+from wa_supervisor.daemon.policies import postgres_policy, redis_policy
 from wa_supervisor.embedded import embedded_servers
 
 
@@ -35,22 +34,11 @@ async def with_redis(settings: Settings) -> AsyncIterator[RedisStore]:
     """Give the ports that Redis implements."""
     given = settings.redis
     address = read_address(given.url.get_secret_value(), given.password.get_secret_value() or None)
-    policy = RedisPolicy(
-        connect_timeout=given.connect_timeout,
-        command_timeout=given.command_timeout,
-        seen_ttl=settings.inbound.seen_ttl,
-        owner_ttl=settings.inbound.owner_ttl,
-        hub_ttl=settings.status.ttl,
-        stream_maxlen=settings.inbound.stream_maxlen,
-        dead_maxlen=settings.dead_letters.maxlen,
-        sweep=settings.outbound.sweep,
-        claim_after=settings.outbound.claim_after,
-    )
     async with open_store(
         address,
         daemon_id=settings.daemon.id,
         keys=Keys(prefix=given.prefix),
-        policy=policy,
+        policy=redis_policy(settings),
         may_configure=given.notifications,
     ) as store:
         yield store
@@ -63,6 +51,5 @@ async def with_people(settings: Settings) -> AsyncIterator[PostgresPeople | None
     if not url:
         yield None
         return
-    given = settings.postgres
-    async with PostgresPeople(url, PostgresPolicy(connections=given.pool_size, timeout=given.timeout)) as people:
+    async with PostgresPeople(url, postgres_policy(settings)) as people:
         yield people

@@ -8,17 +8,7 @@ from collections.abc import Sequence
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.status import SessionStatus
 
-_SHOWN = (
-    State.STARTING,
-    State.AWAITING_LOGIN,
-    State.DEGRADED,
-    State.BACKOFF,
-    State.HELD,
-    State.QUARANTINED,
-    State.PAUSED,
-    State.DRAINING,
-    State.INVALID,
-)
+_SHOWN = tuple(state for state in State if state is not State.RUNNING)
 
 
 def by_state(statuses: Sequence[SessionStatus]) -> dict[str, int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 
 import anyio
 
@@ -16,14 +18,30 @@ from wa_supervisor.adapters.metrics import Metrics
 from wa_supervisor.adapters.postgres.people import PostgresPeople
 from wa_supervisor.adapters.redis.store import RedisStore
 from wa_supervisor.config import Settings
-from wa_supervisor.daemon.summary import by_state
+from wa_supervisor.daemon.summary import by_state, one_line
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.names import GatewayName
-from wa_supervisor.domain.observations import Observation, Reconciled
+from wa_supervisor.domain.observations import Observation, Reconciled, Trouble
 from wa_supervisor.domain.status import DaemonStatus, SessionStatus
 from wa_supervisor.engine.retrying import patient
 
+_logger = logging.getLogger(__name__)
+
+Phase = Literal["coming up", "ready", "stopping"]
+"""Where a run of the daemon stands; ready: the first plan is made."""
+
 NO_DATABASE = "no database is configured: people are not looked up and nobody is authenticated; set postgres.url"
+
+STALE_WISH = "the wish cannot be read, and what runs goes on with the last known one"
+
+PEOPLE_AWAY, PEOPLE_BACK = "people_away", "people_back"
+"""Where the engine says that the database went and came."""
+PEOPLE_TROUBLES = frozenset({PEOPLE_AWAY, PEOPLE_BACK})
+
+FIRST_PAUSE = 1.0
+"""Seconds at most before the database is asked for its tables a second time."""
+LONGEST_PAUSE = 60.0
+"""Seconds at most between two such questions: messages ask it too, and need no tables to be told so."""
 
 
 def wall() -> float:
@@ -32,23 +50,23 @@ def wall() -> float:
 
 
 class Telling:
-    """The daemon's observers and its own description."""
+    """The daemon's observers and its own description. `statuses` gives every integration's status now."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, statuses: Callable[[], Sequence[SessionStatus]]) -> None:
         self.pid = os.getpid()
-        self.is_ready = False
+        self.phase: Phase = "coming up"
         self.admin_url: str | None = None
-        self.statuses: Callable[[], Sequence[SessionStatus]] = list
         self.last_round = anyio.current_time()
         """When the reconcile loop last ended a round, good or bad."""
-        self._settings = settings
+        self._id = settings.daemon.id
+        self._statuses = statuses
         self._started_at = wall()
-        self._waiting_for = "the wish has not been read yet"
+        self._why_no_round = "the wish has not been read yet"
         self._store: RedisStore | None = None
         self._people: PostgresPeople | None = None
-        self._people_missing: str | None = NO_DATABASE
+        self._people_missing: str | None = None
         self.metrics = Metrics(
-            self._current_statuses,
+            statuses,
             per_session=settings.metrics.per_session,
             version=__version__,
             gateways=[GatewayName(name) for name in settings.gateways],
@@ -57,25 +75,36 @@ class Telling:
         )
         self._log = LogObserver(monotonic=anyio.current_time)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the first plan is made and it is not stopping."""
+        return self.phase == "ready"
+
     def note_stores(self, store: RedisStore, people: PostgresPeople | None) -> None:
         """Take the stores whose shortcomings are told."""
         self._store, self._people = store, people
-        self._people_missing = NO_DATABASE if people is None else None
+        if people is None:
+            self._people_missing = NO_DATABASE
+            _logger.warning("works with less than it could", extra={"why": NO_DATABASE})
 
     async def prepare_people(self) -> None:
         """Make sure that the people's tables are there; until then say what is missing."""
         if self._people is None:
             return
-        async for attempt in patient(1.0, 60.0, tell=self._people_not_ready):
+        async for attempt in patient(FIRST_PAUSE, LONGEST_PAUSE, tell=self._people_not_ready):
             with attempt:
                 await self._people.ensure_schema()
+        if self._people_missing is not None:
+            _logger.info("people can be looked up")
         self._people_missing = None
 
     def observe(self, observation: Observation) -> None:
         """Tell everybody who listens to the engine."""
         if isinstance(observation, Reconciled):
             self.last_round = anyio.current_time()
-            self._waiting_for = observation.error or ""
+            self._why_no_round = observation.error or ""
+        elif isinstance(observation, Trouble) and observation.where in PEOPLE_TROUBLES:
+            self._people_missing = observation.message if observation.where == PEOPLE_AWAY else None
         self.metrics.observe(observation)
         self._log.observe(observation)
 
@@ -83,20 +112,32 @@ class Telling:
         """Write what the log still holds back."""
         self._log.flush()
 
+    def headline(self) -> str:
+        """Say in one line how it goes, for `systemctl status`."""
+        if self.phase == "coming up":
+            return f"coming up: {self._why_no_round}" if self._why_no_round else "coming up"
+        line = one_line(self._statuses())
+        return line if self.is_ready else f"stopping: {line}"
+
     def missing(self) -> tuple[str, ...]:
         """Give what works with less than it could."""
-        wish = self._store.wish.missing if self._store else None
-        return tuple(text for text in (self._people_missing, wish) if text)
+        stale = f"{STALE_WISH}: {self._why_no_round}" if self.is_ready and self._why_no_round else None
+        notifications = self._store.wish.missing if self._store else None
+        return tuple(text for text in (stale, self._people_missing, notifications) if text)
 
     def readiness(self) -> Readiness:
         """Answer `/readyz`."""
-        waiting = () if self.is_ready else (self._waiting_for or "the daemon is stopping",)
-        return Readiness(ready=self.is_ready, waiting_for=waiting, missing=self.missing())
+        waiting_for = {
+            "coming up": (self._why_no_round or "the first plan is being made",),
+            "ready": (),
+            "stopping": ("the daemon is stopping",),
+        }
+        return Readiness(ready=self.is_ready, waiting_for=waiting_for[self.phase], missing=self.missing())
 
     def daemon_status(self, statuses: Sequence[SessionStatus]) -> DaemonStatus:
         """Describe the daemon for `wa:daemon:{id}`."""
         return DaemonStatus(
-            id=self._settings.daemon.id,
+            id=self._id,
             host=socket.gethostname(),
             pid=self.pid,
             version=__version__,
@@ -109,10 +150,9 @@ class Telling:
             missing=self.missing(),
         )
 
-    def _current_statuses(self) -> Sequence[SessionStatus]:
-        return self.statuses()
-
     def _people_not_ready(self, error: BaseException, delay: float, attempt: int) -> None:
         del delay, attempt
         kind = "" if isinstance(error, StoreUnavailableError) else f"{type(error).__name__}: "
-        self._people_missing = f"people cannot be looked up: {kind}{error}"
+        before, self._people_missing = self._people_missing, f"people cannot be looked up: {kind}{error}"
+        if self._people_missing != before:
+            _logger.warning("works with less than it could", extra={"why": self._people_missing})

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wa_supervisor.simulator import Person, SimulatedGateway
 
 SESSIONS_PER_GATEWAY = 50
 """A gateway is one host with a browser per session: tens of sessions, not hundreds."""
+
+
+LIVELIEST = 40.0
+"""Messages a second of everybody together: a demo shows the path and measures nothing, on one core with everything."""
+
+EARLY = 0.3
+"""Share of a short demo after which something befalls a session, so that there is time to see it pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +28,25 @@ class DemoOptions:
     seconds: float | None = None
     """How long people write; `None`: until told to stop."""
     pause: float = 1.5
-    """Seconds, on average, between two messages of one person."""
+    """Seconds, on average, between two messages of one person, if they are few."""
     scan_after: float = 4.0
-    """Seconds after which somebody scans the QR code."""
+    """Seconds after which somebody scans the QR code; sooner in a short demo."""
     drop_after: float = 8.0
-    """Seconds after which one session drops."""
+    """Seconds after which one session drops; sooner in a short demo."""
+    come_back: float = 60.0
+    """Seconds at most to wait at the end for every session that can run: browsers start in turns."""
     settle: float = 20.0
     """Seconds at most to wait for the last replies."""
+    is_throwaway: bool = True
+    """Whether the folder is removed afterwards, and with it what the servers keep elsewhere."""
+
+    def soon(self, after: float) -> float:
+        """Give the seconds after which something happens that should happen `after` seconds."""
+        return after if self.seconds is None else min(after, self.seconds * EARLY)
+
+    def pause_among(self, people: int) -> float:
+        """Give the average seconds between two messages of one of so many people."""
+        return max(self.pause, people / LIVELIEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +87,7 @@ def records(options: DemoOptions) -> dict[str, bytes]:
     return {name: json.dumps(record).encode() for name, record in wish.items()}
 
 
-def cast_roles(options: DemoOptions, gateways: dict[str, SimulatedGateway]) -> list[Role]:
+def cast_roles(options: DemoOptions, gateways: Mapping[str, SimulatedGateway]) -> list[Role]:
     """Give every session but the invalid one its people: numbers, privacy ids short and long, and some in groups."""
     names = gateway_names(options)
     return [_role(number, names[number // SESSIONS_PER_GATEWAY], gateways) for number in range(options.sessions - 1)]
@@ -85,7 +105,7 @@ def drops(options: DemoOptions) -> str:
     return _session(2)
 
 
-def _role(number: int, gateway: str, gateways: dict[str, SimulatedGateway]) -> Role:
+def _role(number: int, gateway: str, gateways: Mapping[str, SimulatedGateway]) -> Role:
     home = gateways[gateway]
     ids = (
         f"55119{80_000_000 + number:08d}@c.us",

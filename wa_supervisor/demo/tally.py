@@ -1,14 +1,23 @@
-"""The tally: what people wrote against what people received, from the gateways' ledgers alone."""
+"""The tally: what people wrote against what people received, from the gateways' ledgers alone.
+
+Ledgers are bounded and a demo is not, so the tally takes them in piece by piece and keeps only what is not answered
+yet. It deliberately does not look at anything that the daemon or the agent believes.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
+from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import TypeVar
 
 import msgspec
 
 from wa_supervisor.simulator import Ledger, Received, Written
 from wa_supervisor.simulator.agent import echo
+
+Entry = TypeVar("Entry", Written, Received)
 
 
 class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,15 +40,28 @@ class DemoResult(msgspec.Struct, frozen=True, kw_only=True):
         """Whether nothing was lost and nothing came twice."""
         return self.lost == 0 and self.duplicates == 0
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every session that can run was running in the end."""
+        return self.running + self.invalid == self.sessions
 
-class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """What the ledgers say of the people's messages and their echoes."""
 
-    written: int
-    answered: int
-    received: int
-    """Texts that people received, echoes or not: what is not an echo of theirs counts as a duplicate."""
-    latencies: Sequence[float]
+class Tally:
+    """What became of people's messages. An answer is the echo of a message, later than it, in the message's chat."""
+
+    def __init__(self) -> None:
+        self.written = 0
+        """Messages of people."""
+        self.answered = 0
+        """Messages that have their answer."""
+        self.received = 0
+        """Texts that people received, answers or not."""
+        self.latencies = array("d")
+        """Seconds from message to answer, in the order of the answers."""
+        self._waiting: dict[tuple[str, str, str], deque[float]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Tally {self.written} written, {self.lost} lost, {self.duplicates} duplicates>"
 
     @property
     def lost(self) -> int:
@@ -48,27 +70,62 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def duplicates(self) -> int:
-        """Answers that came more than once, or to somebody who had not asked."""
+        """Texts that answer nothing: they came more than once, or to somebody who had not asked."""
         return self.received - self.answered
+
+    def take(self, written: Iterable[Written], received: Iterable[Received]) -> None:
+        """Take in what was written and received since the last time, both in their order."""
+        for message in written:
+            self.written += 1
+            key = (message.session, message.chat, echo(message.text))
+            self._waiting.setdefault(key, deque()).append(message.at)
+        for text in received:
+            self.received += 1
+            self._answer((text.session, text.chat, text.text), text.at)
+
+    def _answer(self, key: tuple[str, str, str], at: float) -> None:
+        asked = self._waiting.get(key)
+        if not asked or asked[0] > at:
+            return
+        self.answered += 1
+        self.latencies.append(at - asked.popleft())
+        if not asked:
+            del self._waiting[key]
+
+
+class Clerk:
+    """Keeps the tally of several ledgers: call `catch_up` before any of them drops its oldest entries."""
+
+    def __init__(self, ledgers: Iterable[Ledger]) -> None:
+        self.tally = Tally()
+        self._read = [(ledger, _Place()) for ledger in ledgers]
+
+    def catch_up(self) -> Tally:
+        """Take in what is new, and give the tally."""
+        for ledger, place in self._read:
+            written = _newest(ledger.written, ledger.written_total - place.written)
+            received = _newest(ledger.received, ledger.received_total - place.received)
+            place.written, place.received = ledger.written_total, ledger.received_total
+            self.tally.take(written, received)
+        return self.tally
+
+
+class _Place:
+    __slots__ = ("received", "written")
+
+    def __init__(self) -> None:
+        self.written = self.received = 0
+
+
+def _newest(entries: deque[Entry], count: int) -> list[Entry]:
+    newest = list(islice(reversed(entries), count))
+    newest.reverse()
+    return newest
 
 
 def tally(ledgers: Iterable[Ledger]) -> Tally:
     """Match every message to the echo that its chat received, session by session."""
-    written: dict[tuple[str, str, str], Written] = {}
-    received: list[Received] = []
-    for ledger in ledgers:
-        written |= {(each.session, each.chat, echo(each.text) or ""): each for each in ledger.written}
-        received.extend(ledger.received)
-    counts = Counter((each.session, each.chat, each.text) for each in received)
-    first: dict[tuple[str, str, str], float] = {}
-    for each in received:
-        first.setdefault((each.session, each.chat, each.text), each.at)
-    return Tally(
-        written=len(written),
-        answered=sum(1 for key in written if counts[key]),
-        received=len(received),
-        latencies=sorted(first[key] - each.at for key, each in written.items() if key in first),
-    )
+    return Clerk(ledgers).catch_up()
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
