@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Self
 
+import anyio
 import psycopg
 from psycopg.errors import DeadlockDetected, ForeignKeyViolation, SerializationFailure
 from psycopg.rows import TupleRow
@@ -42,6 +43,8 @@ _logger = logging.getLogger(__name__)
 _ATTEMPTS = 5
 """How often a statement that lost against another one is tried; losing twice in a row takes three writers already."""
 
+_DEFAULT = PostgresPolicy()
+
 _LONGEST_NAME = 255
 """Characters: the hub has an index on names, and PostgreSQL refuses entries beyond about 2,700 bytes."""
 
@@ -56,16 +59,18 @@ class PostgresPeople:
     shows in the calls, as `StoreUnavailableError`, and they work again as soon as it is back.
     """
 
-    def __init__(self, url: str, policy: PostgresPolicy | None = None) -> None:
-        self._connections = Connections(url, policy or PostgresPolicy())
+    def __init__(self, url: str, policy: PostgresPolicy = _DEFAULT) -> None:
+        self._policy = policy
+        self._connections = Connections(url, policy)
         self._warned: set[AgentId] = set()
 
     async def __aenter__(self) -> Self:
-        await self._connections.__aenter__()
+        await self._connections.open()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._connections.__aexit__(*error)
+        with anyio.move_on_after(self._policy.cleanup, shield=True):
+            await self._connections.close()
 
     async def ensure_schema(self) -> None:
         """Create the tables if there are none; never touch those that are there.

@@ -11,6 +11,9 @@ class PostgresPolicy:
 
     connections: int = 4
     """Most connections: people come from a cache nearly always, and four answer thousands of look-ups a second."""
+    prepares: bool = True
+    """Whether statements are prepared: a look-up then costs the server a third. Given up by itself where it fails, so
+    `False` is only for a PgBouncer before 1.21 in transaction mode that other programs with psycopg share."""
     timeout: float = 5.0
     """Seconds for a whole call, waiting for a connection and repetitions included: a message waits for it."""
     silence: float = 30.0
