@@ -33,6 +33,8 @@ class Proxy:
         self._flowing.set()
         self._port = 0
         self.round_trips = 0
+        self.hangs_up = False
+        """Whether every connection is closed at its first question."""
         self.messages: Counter[str] = Counter()
         """Messages of the client by type, the startup not included."""
 
@@ -107,6 +109,8 @@ class Proxy:
             while True:
                 kind, length = struct.unpack("!cI", head := await reader.receive_exactly(5))
                 self._count(kind.decode())
+                if self.hangs_up and kind in b"SQ":
+                    return
                 await self._pass(server, head + await reader.receive_exactly(length - 4))
 
     async def _back(self, server: ByteStream, client: ByteStream, scope: anyio.CancelScope) -> None:

@@ -100,6 +100,17 @@ async def test_a_connection_that_breaks_under_a_question_is_replaced_and_it_is_a
     assert await rows(database, "SELECT is_authorized FROM agent_user_authorizations") == [(True,)]
 
 
+async def test_a_server_that_hangs_up_on_every_question_is_not_asked_for_ever(proxy: Proxy) -> None:
+    proxy.hangs_up = True
+    policy = PostgresPolicy(connections=2, timeout=PATIENCE)
+    async with PostgresPeople(proxy.url, policy) as people:
+        with pytest.raises(StoreUnavailableError, match="closed the connection"):
+            await people.get_or_create(SALES, ANA)
+        assert proxy.round_trips == 4
+        proxy.hangs_up = False
+        assert (await people.get_or_create(SALES, ANA)).is_authenticated
+
+
 async def test_a_server_that_does_not_answer_costs_its_time_out_and_no_connection(proxy: Proxy) -> None:
     async with PostgresPeople(proxy.url, replace(IMPATIENT, connections=1)) as people:
         await until_found(people)

@@ -88,12 +88,14 @@ class Connections:
 
     async def fetch(self, name: str, values: Mapping[str, object] | None = None) -> list[TupleRow]:
         """Run one of the named queries and give its rows; raises what psycopg raises."""
-        for _ in range(self._policy.connections + 1):  # a restarted server leaves every kept connection broken
+        left = self._policy.connections + 1  # a restarted server leaves every kept connection broken
+        while True:
             try:
                 return await self._fetch_once(name, values)
             except _AgainError:
-                continue
-        return await self._fetch_once(name, values)
+                if not left:
+                    raise
+                left -= 1
 
     async def _fetch_once(self, name: str, values: Mapping[str, object] | None) -> list[TupleRow]:
         is_prepared = self._prepares and values is not None
