@@ -90,7 +90,7 @@ async def test_valkey_keeps_everything_and_announces_changes_of_hashes(state_dir
     async with embedded_valkey(state_dir, policy=POLICY) as url, Redis.from_url(url, decode_responses=True) as client:
         names = ("appendonly", "appendfsync", "maxmemory-policy", "save", "port", "notify-keyspace-events")
         settings = await client.config_get(*names)
-    assert set(settings.pop("notify-keyspace-events") or "") == {"K", "h"}
+    assert set(settings.pop("notify-keyspace-events") or "") == {"K", "g", "h"}
     assert settings == {
         "appendonly": "yes",
         "appendfsync": "everysec",

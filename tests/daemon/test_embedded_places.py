@@ -41,7 +41,6 @@ from wa_supervisor.embedded.software import find_postgres, find_valkey
 pytestmark = pytest.mark.anyio
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-not_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 
 
 @pytest.fixture
@@ -216,7 +215,6 @@ async def test_root_without_any_user_to_run_postgres_is_told_to_make_one(state_d
             pytest.fail("PostgreSQL runs as root")
 
 
-@not_root
 async def test_directory_that_cannot_be_written_is_named_with_what_to_do() -> None:
     with pytest.raises(StateDirectoryUnusableError, match=r"cannot use /proc/.*; choose a state directory"):
         async with embedded_valkey(Path("/proc/state")):

@@ -101,6 +101,8 @@ ENGINES_OWN = {
     "TypingPolicy.off_timeout",
     "SupervisorPolicy.retry_initial",
     "SupervisorPolicy.retry_max",
+    "SupervisorPolicy.close_tries",
+    "SupervisorPolicy.close_look",
 }
 """Numbers of the engine that no setting changes."""
 
