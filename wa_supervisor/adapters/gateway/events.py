@@ -13,6 +13,8 @@ What it does not do: reconnect. The library's own reconnection swallows cancella
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import NoReturn, cast
 
 import aiohttp
@@ -139,7 +141,11 @@ async def _wait_for_end(client: _Client) -> None:
 
 
 async def _close(client: _Client) -> None:
-    try:
+    loops = [task for task in (client.eio.read_loop_task, client.eio.write_loop_task) if task is not None]
+    with suppress(*_LOST, *_NONSENSE):  # it may be gone already
         await client.eio.disconnect(abort=True)
-    except (*_LOST, *_NONSENSE):
-        return  # it was gone already
+    # The library empties the queue from which its writing task would learn the end, and leaves it waiting.
+    for task in loops:
+        task.cancel()
+    if loops:
+        await asyncio.wait(loops)
