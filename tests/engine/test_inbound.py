@@ -186,7 +186,7 @@ async def test_what_a_stop_leaves_behind_is_counted_and_who_waits_for_room_is_le
     assert texts(carriage) == []
 
 
-@pytest.mark.parametrize("turns", range(60))
+@pytest.mark.parametrize("turns", range(30))
 async def test_wherever_the_end_comes_every_message_is_handed_over_or_told(turns: int) -> None:
     carriage = Carriage()
     came = [arrived(f"{number}", chat=chat) for number in range(3) for chat in (ANNA, BRUNO)]

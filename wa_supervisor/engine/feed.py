@@ -263,5 +263,5 @@ def _is_for(offer: LoginOffered, name: SessionName, listener: Listener) -> bool:
     if offer.session is not None:
         return offer.session == name
     # After a close and start the gateway forgets whose code it is. A pairing code names its number; a QR code names
-    # nothing, and those that start look for themselves every few seconds.
-    return offer.phone is not None and offer.phone == listener.phone
+    # nothing, and each session knows whether it waits for one.
+    return offer.kind == "qr" or (offer.phone is not None and offer.phone == listener.phone)

@@ -109,14 +109,11 @@ class Lanes(Generic[K, T]):
 
     async def _run_lane(self, key: K) -> None:
         lane = self._lanes[key]
-        try:
-            while lane:
-                async with self._limit:
-                    if lane:
-                        await self._work_off(key, lane)
-        finally:
-            if not lane:
-                del self._lanes[key]
+        while lane:
+            async with self._limit:
+                if lane:  # else it was taken out meanwhile
+                    await self._work_off(key, lane)
+        del self._lanes[key]
 
     async def _work_off(self, key: K, lane: deque[T]) -> None:
         item = lane.popleft()

@@ -150,19 +150,22 @@ class Outbound:
 
     async def _send(self, waiting: _Waiting) -> SendOutcome | None:
         """Send in turn. `None`: the session was not connected any more when its turn came."""
-        reply, outcome = waiting.reply, None
         async with self._in_flight:
-            if self._record.serving.is_on:
-                self._typing.stop(reply.chat)
-                waiting.is_marked = True
-                await self._outbox.begin(reply.source)
-            if self._record.serving.is_on:
-                outcome = await self._give_to_gateway(waiting)
+            outcome = await self._begin_and_send(waiting)
         if waiting.is_marked and not waiting.is_in_air:
             with suppress(StoreUnavailableError):  # the next `begin`, `undo` or `settle` stands in for it
-                await self._outbox.undo(reply.source)
+                await self._outbox.undo(waiting.reply.source)
                 waiting.is_marked = False
         return outcome
+
+    async def _begin_and_send(self, waiting: _Waiting) -> SendOutcome | None:
+        if self._record.serving.is_on:
+            self._typing.stop(waiting.reply.chat)
+            waiting.is_marked = True
+            await self._outbox.begin(waiting.reply.source)
+        if self._record.serving.is_on:
+            return await self._give_to_gateway(waiting)
+        return None
 
     async def _give_to_gateway(self, waiting: _Waiting) -> SendOutcome:
         reply, access = waiting.reply, access_of(self.integration)
@@ -193,13 +196,9 @@ class Outbound:
         return waiting.refusals < self._policy.attempts
 
     async def _death_of(self, outcome: SendOutcome) -> Death | None:
-        match outcome:
-            case Sent():
-                return await self._death_without_ack(outcome)
-            case Unknown():
-                return Death(reason=outcome.reason, message=outcome.message, is_unknown=True)
-            case NotSent():
-                return Death(reason=outcome.reason, message=outcome.message)
+        if isinstance(outcome, Sent):
+            return await self._death_without_ack(outcome)
+        return Death(reason=outcome.reason, message=outcome.message, is_unknown=isinstance(outcome, Unknown))
 
     async def _death_without_ack(self, sent: Sent) -> Death | None:
         for stanza in sent.stanzas:

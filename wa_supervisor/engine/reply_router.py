@@ -18,7 +18,7 @@ import anyio
 from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.names import AgentId, IntegrationId
 from wa_supervisor.domain.observations import Observer, Trouble
-from wa_supervisor.domain.replies import BadReply, IncomingReply, NotOurs, Reply, read_reply
+from wa_supervisor.domain.replies import BadReply, IncomingReply, Reply, read_reply
 from wa_supervisor.engine.dead_letter_office import RECORD_TIMEOUT, DeadLetterOffice, Death
 from wa_supervisor.engine.ports import AgentInbox, AgentOutbox
 from wa_supervisor.engine.retrying import patient
@@ -96,14 +96,12 @@ class ReplyRouter:
         reply = read_reply(incoming)
         if incoming.begun_before:
             await self._office.bury(incoming, INTERRUPTED, chat=reply.chat if isinstance(reply, Reply) else None)
-            return
-        match reply:
-            case Reply():
-                await self._route(reply)
-            case BadReply():
-                await self._office.bury(incoming, Death(reason=reply.reason, message=reply.message))
-            case NotOurs():
-                await self._outbox.settle(incoming)
+        elif isinstance(reply, Reply):
+            await self._route(reply)
+        elif isinstance(reply, BadReply):
+            await self._office.bury(incoming, Death(reason=reply.reason, message=reply.message))
+        else:
+            await self._outbox.settle(incoming)
 
     async def _route(self, reply: Reply) -> None:
         try:
