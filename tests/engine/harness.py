@@ -380,11 +380,12 @@ class Carriage:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Carry for the length of the block."""
+        """Carry for the length of the block, which ends in a time-out if it waits in vain."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.run)
-            await self.outbox.until(lambda: self.outbox.listening("listen") > 0)
-            yield
+            with anyio.fail_after(10 * LONGEST):
+                tasks.start_soon(self.run)
+                await self.outbox.until(lambda: self.outbox.listening("listen") > 0)
+                yield
             tasks.cancel_scope.cancel()
 
     async def _deliver(self, incoming: IncomingReply) -> None:

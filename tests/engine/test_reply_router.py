@@ -62,9 +62,10 @@ class Desk:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.outbox.listen, self.router.deliver)
-            await self.outbox.until(lambda: self.outbox.listening("listen") > 0)
-            yield
+            with anyio.fail_after(1000):
+                tasks.start_soon(self.outbox.listen, self.router.deliver)
+                await self.outbox.until(lambda: self.outbox.listening("listen") > 0)
+                yield
             tasks.cancel_scope.cancel()
 
     async def hear(self, payload: bytes, agent: AgentId = SALES) -> None:

@@ -12,7 +12,7 @@ from wa_supervisor.domain.gateway import GatewayStatus
 from wa_supervisor.domain.integration import Defaults
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.names import GatewayName, IntegrationId
-from wa_supervisor.domain.observations import GatewayChanged, MessageLeftOut, Trouble
+from wa_supervisor.domain.observations import Abandoned, GatewayChanged, MessageLeftOut, Trouble
 
 pytestmark = pytest.mark.anyio
 
@@ -266,3 +266,93 @@ async def test_an_integration_removed_while_it_waits_for_a_session_ends() -> Non
         house.gateway.release("close")
         await house.until(lambda: not house.states())
         assert house.gateway.session("x").starts == 1
+
+
+async def test_a_life_that_is_about_to_step_on_when_it_is_ended_disturbs_nothing() -> None:
+    def away(house: House) -> None:
+        house.events.refuses = True
+
+    async with running(records("a", "b"), prepare=away) as house:
+        await house.until_state("a", State.HELD)
+        keeper = house.supervisor._keepers[IntegrationId("a")]
+        del house.wish.records["a"]
+        keeper.follow(None)
+        house.events.refuses = False
+        house.rooms[MAIN].gate.report_feed(stands=True)  # in the same turn of the loop
+        await house.until(lambda: "a" not in house.states())
+        assert not [trouble for trouble in house.all_told(Trouble) if trouble.where == "keeper"]
+
+
+async def test_a_stop_in_the_same_turn_as_a_gate_that_opens_abandons_nothing() -> None:
+    def away(house: House) -> None:
+        house.events.refuses = True
+
+    async with running(records("a"), prepare=away) as house:
+        await house.until_state("a", State.HELD)
+        house.supervisor._keepers[IntegrationId("a")].leave()
+        house.rooms[MAIN].gate.report_feed(stands=True)
+        await house.supervisor.drain(25.0)
+        assert not house.all_told(Abandoned)
+        assert not [trouble for trouble in house.all_told(Trouble) if trouble.where == "keeper"]
+
+
+def take_away(house: House, name: str) -> GatewayName:
+    """Let a gateway be gone, calls and events."""
+    gateway = GatewayName(name)
+    house.gateways[gateway].is_up = False
+    house.feeds[gateway].refuses = True
+    house.feeds[gateway].lose()
+    return gateway
+
+
+async def test_an_integration_that_is_removed_together_with_its_dead_gateway_ends() -> None:
+    wish = {"a": record("a", gateway="one"), "b": record("b", gateway="two")}
+    async with running(wish, gateways=("one", "two")) as house:
+        await house.until(lambda: set(house.states().values()) == {State.RUNNING})
+        take_away(house, "one")
+        await house.until_state("a", State.HELD)
+        del house.wish.records["a"]
+        two = GatewayName("two")
+        house.supervisor.replace_gateways((house.rooms[two],), Defaults(gateways=frozenset({two}), gateway=two))
+        await house.until(lambda: "a" not in house.states())
+
+
+async def test_an_integration_that_is_moved_away_from_a_dead_gateway_runs_at_the_other() -> None:
+    async with running({"a": record("a", gateway="one")}, gateways=("one", "two")) as house:
+        await house.until_state("a", State.RUNNING)
+        take_away(house, "one")
+        await house.until_state("a", State.HELD)
+        house.wish.put("a", record("a", gateway="two"))
+        await house.until_state("a", State.RUNNING)
+        assert house.status("a").gateway == "two"
+
+
+async def test_a_stop_does_not_wait_for_the_close_of_a_removed_session_that_hangs() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        house.gateway.hold("close")
+        house.wish.remove("a")
+        await house.gateway.until(lambda: house.gateway.calls["close"] == 1)
+        began = anyio.current_time()
+        await house.supervisor.drain(25.0)
+        assert anyio.current_time() - began < 1
+        assert not house.all_told(Abandoned)
+
+
+async def test_a_round_that_fails_as_it_never_should_stops_nobody() -> None:
+    async with running(records("a", "b")) as house:
+        await house.until(lambda: set(house.states().values()) == {State.RUNNING})
+        house.wish.fail_next("read", ValueError("a bug"))
+        house.wish.put("c", record("c"))
+        await house.until_state("c", State.RUNNING)
+        assert [trouble.where for trouble in house.all_told(Trouble)] == ["reconcile"]
+
+
+async def test_a_session_that_waits_to_be_closed_at_a_dead_gateway_says_so() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        house.gateway.is_up = False
+        await house.until_state("a", State.HELD)
+        house.wish.remove("a")
+        await anyio.sleep(3600)
+        assert "gateway main is away" in house.status("a").message

@@ -10,7 +10,7 @@ from wa_supervisor.domain.errors import GatewayAnswerError, GatewayUnreachableEr
 from wa_supervisor.domain.names import ChatId, IntegrationId, SessionName
 from wa_supervisor.domain.observations import MessageHandedOver, ReplyDead, ReplySent, Trouble
 from wa_supervisor.domain.sending import NotSent, Repeat
-from wa_supervisor.engine.policies import TypingPolicy
+from wa_supervisor.engine.policies import OutboundPolicy, TypingPolicy
 from wa_supervisor.engine.typing_indicator import AT_ONCE
 
 pytestmark = pytest.mark.anyio
@@ -21,15 +21,14 @@ SHOWN = (SessionName("a-number"), CHAT)
 
 
 async def until_gone(carriage: Carriage) -> None:
-    """Wait until nothing is shown and nothing is remembered."""
-    with anyio.fail_after(3600):
+    """Wait until nothing is shown and nothing is remembered, sooner than it would end by itself."""
+    with anyio.fail_after(10):
         await carriage.gateway.until(lambda: not carriage.gateway.typing)
         await carriage.inbox.until(lambda: not carriage.inbox.typing[A])
 
 
 async def until_shown(carriage: Carriage) -> None:
-    with anyio.fail_after(3600):
-        await carriage.gateway.until(lambda: SHOWN in carriage.gateway.typing)
+    await carriage.gateway.until(lambda: SHOWN in carriage.gateway.typing)
 
 
 async def test_it_is_shown_after_the_hand_over_and_not_before() -> None:
@@ -83,6 +82,18 @@ async def test_a_reply_that_dies_hides_it_too() -> None:
         await carriage.outbound.take(said())
         await carriage.until_told(ReplyDead)
         await until_gone(carriage)
+
+
+async def test_a_reply_that_dies_without_having_been_sent_hides_it_too() -> None:
+    carriage = Carriage(Policies(outbound=OutboundPolicy(hold_longest=5.0)))
+    async with carriage.running():
+        await carriage.inbound.take(arrived("hello"))
+        await until_shown(carriage)
+        carriage.disconnect()
+        await carriage.outbound.take(said())
+        await carriage.until_told(ReplyDead)
+        await until_gone(carriage)
+        assert not carriage.outbox.calls["begin"]
 
 
 @pytest.mark.parametrize("turns", range(40))

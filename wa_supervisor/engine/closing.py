@@ -14,9 +14,11 @@ import anyio
 from wa_supervisor.domain.errors import GatewayUnreachableError, PermanentError, WaSupervisorError
 from wa_supervisor.domain.gateway import GatewayStatus
 from wa_supervisor.domain.integration import Integration
+from wa_supervisor.domain.lifecycle import Cause
 from wa_supervisor.domain.observations import Trouble
 from wa_supervisor.domain.plan import Wanted
 from wa_supervisor.engine.policies import SupervisorPolicy
+from wa_supervisor.engine.record import Record
 from wa_supervisor.engine.retrying import patient
 from wa_supervisor.engine.room import GatewayRoom
 from wa_supervisor.engine.session import Services, Session
@@ -27,40 +29,64 @@ from wa_supervisor.engine.switch import Bell, Switch
 class Closing:
     """Closes the sessions of one integration."""
 
-    def __init__(self, policy: SupervisorPolicy, services: Services) -> None:
+    def __init__(
+        self,
+        *,
+        policy: SupervisorPolicy,
+        services: Services,
+        record: Record,
+        room_of: Callable[[Wanted], GatewayRoom | None],
+        bell: Bell,
+    ) -> None:
         self._policy = policy
         self._services = services
+        self._record = record
+        self._room_of = room_of
+        self._bell = bell
         self._is_calling = Switch()
+        self._call_scope = anyio.CancelScope()
 
     async def wait_idle(self) -> None:
         """Wait until no call is on its way: one that is cut off might be carried out later, after a new start."""
         await self._is_calling.wait_off()
 
-    async def close(
-        self,
-        session: Session,
-        must_close: Callable[[], bool],
-        room_of: Callable[[Wanted], GatewayRoom | None],
-        bell: Bell,
-    ) -> None:
-        """Close the session as long as `must_close()`; `bell` rings when the answer to that may have changed."""
+    def give_up(self) -> None:
+        """Cut off the call that is on its way: the daemon stops and waits for nothing that hangs."""
+        self._call_scope.cancel()
+
+    async def close(self, session: Session, *, must_close: Callable[[], bool], is_awaited: Callable[[], bool]) -> None:
+        """Close the session as long as `must_close()`; not for long at a gateway that is away, if `is_awaited()`.
+
+        The keeper's bell rings when the answers to these may have changed.
+        """
         integration = session.integration
+        patience_ends = anyio.current_time() + self._services.sessions.close_timeout
         tries = 0
         while must_close() and tries < self._policy.close_tries:
-            room = room_of(integration) or session.room
-            if not room.gate.is_open:
-                await bell.wait_for(self._policy.close_look)
-                continue
-            try:
-                await self._call(room, integration, only_if_open=False)
-            except GatewayUnreachableError as error:
-                room.gate.report_unreachable(error)
-            except (WaSupervisorError, TimeoutError) as error:
+            known = self._room_of(integration)
+            room = known or session.room
+            if room.gate.is_open:
+                if await self._is_closed(room, integration):
+                    return
                 tries += 1
-                self._tell(integration, f"session {integration.session} may still be open at its gateway: {error}")
-                await bell.wait_for(self._policy.close_look)
-            else:
+            elif (is_awaited() or known is None) and anyio.current_time() >= patience_ends:
+                self._tell(integration, f"{self._may_be_open(integration)}: gateway {room.name} is away")
                 return
+            else:
+                message = f"waits to close session {integration.session}: gateway {room.name} is away"
+                self._record.move(Cause.DRAIN, "Closing", f"{message}: {room.gate.reason}")
+            await self._bell.wait_for(self._policy.close_look)
+
+    async def _is_closed(self, room: GatewayRoom, integration: Integration) -> bool:
+        try:
+            await self._call(room, integration, only_if_open=False)
+        except GatewayUnreachableError as error:
+            room.gate.report_unreachable(error)
+        except (WaSupervisorError, TimeoutError) as error:
+            self._tell(integration, f"{self._may_be_open(integration)}: {error}")
+        else:
+            return True
+        return False
 
     async def close_leftover(self, room: GatewayRoom, integration: Integration) -> None:
         """Close a session that was paused while no daemon was there to close it; until it is closed or cancelled."""
@@ -88,12 +114,15 @@ class Closing:
         access = access_of(integration)
         self._is_calling.turn(on=True)
         try:
-            with anyio.fail_after(self._services.sessions.close_timeout):
+            with anyio.fail_after(self._services.sessions.close_timeout) as self._call_scope:
                 if only_if_open and (await room.gateway.report(access)).status is GatewayStatus.CLOSED:
                     return
                 await room.gateway.close(access)
         finally:
             self._is_calling.turn(on=False)
+
+    def _may_be_open(self, integration: Integration) -> str:
+        return f"session {integration.session} may still be open at its gateway"
 
     def _tell(self, integration: Integration, message: str) -> None:
         self._services.observe(Trouble(where="close", message=message, integration=integration.id))

@@ -56,7 +56,7 @@ class Keeper:
         self._session: Session | None = None
         self._last_session: SessionName | None = None
         self._stays_open = False
-        self._closing = Closing(policy, services)
+        self._closing = Closing(policy=policy, services=services, record=record, room_of=self._room_of, bell=self._bell)
 
     def __repr__(self) -> str:
         return f"<Keeper {self.record!r}>"
@@ -79,6 +79,7 @@ class Keeper:
     def leave(self) -> None:
         """End without closing the session at its gateway: the daemon stops, the session stays logged in there."""
         self._stays_open = True
+        self._closing.give_up()
         self.follow(None)
 
     def gateways_changed(self) -> None:
@@ -174,7 +175,9 @@ class Keeper:
                 await self._serve_until_other_carriage(session)
             finally:
                 self._leave(session)
-            await self._closing.close(session, lambda: self._must_close(session), self._room_of, self._bell)
+            await self._closing.close(
+                session, must_close=lambda: self._must_close(session), is_awaited=self._is_awaited
+            )
 
     async def _serve_until_other_carriage(self, session: Session) -> None:
         async with anyio.create_task_group() as tasks:
@@ -220,6 +223,9 @@ class Keeper:
 
     def _must_close(self, session: Session) -> bool:
         return not self._stays_open and must_close(session.integration, self._wanted)
+
+    def _is_awaited(self) -> bool:
+        return isinstance(self._wanted, Integration) and not self._wanted.paused
 
     def _room_of(self, wanted: Wanted) -> GatewayRoom | None:
         return self._rooms.get(wanted.gateway) if isinstance(wanted, Integration) else None

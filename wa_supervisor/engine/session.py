@@ -57,6 +57,7 @@ class Session:
         self._record = record
         self._room = room
         self._life_scope = anyio.CancelScope()
+        self._life_ended = anyio.Event()
         self._here = Situation(
             integration=integration,
             record=record,
@@ -111,8 +112,11 @@ class Session:
             tasks.start_soon(self._typing.run)
             tasks.start_soon(self._inbound.run)
             tasks.start_soon(self._outbound.run)
-            with self._life_scope:
-                await self._life.keep()
+            try:
+                with self._life_scope:
+                    await self._life.keep()
+            finally:
+                self._life_ended.set()
             await anyio.sleep_forever()  # draining: what waits is carried on
 
     def follow(self, integration: Integration) -> None:
@@ -136,6 +140,7 @@ class Session:
         """End the life and carry what is in flight, for at most `deadline` seconds."""
         was_serving = self._record.serving.is_on
         self._life_scope.cancel()
+        await self._life_ended.wait()  # it may take one more step before the cancellation reaches it
         self._record.move(Cause.DRAIN, "Draining", "finishing what is in flight")
         with anyio.move_on_after(deadline):
             await self._inbound.wait_empty()

@@ -203,7 +203,9 @@ class Supervisor:
         while True:
             try:
                 await self.reconcile_once()
-            except StoreUnavailableError as error:
+            except Exception as error:  # noqa: BLE001  # supervision border: what runs goes on with the last known wish
+                if not isinstance(error, StoreUnavailableError):
+                    self._observe(Trouble(where="reconcile", message="a round failed", error=error))
                 self._observe(Reconciled(seconds=0.0, wanted=0, invalid=0, changed=0, error=str(error)))
                 await anyio.sleep(self._policy.retry_max * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
                 continue
