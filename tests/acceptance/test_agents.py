@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -30,16 +31,17 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def shown_agent(redis_url: str) -> str:
-    """Give the agent that the documentation shows, with this server instead of the default one."""
+def shown_agent() -> str:
+    """Give the agent that the documentation shows, word for word."""
     (code,) = re.findall(r"```python\n(.*?)```", PROTOCOL.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert code.count("redis.Redis(") == 1
-    return str(code).replace("redis.Redis(", f"redis.Redis.from_url({redis_url!r}, ")
+    return str(code)
 
 
 @asynccontextmanager
 async def agent_process(redis_url: str) -> AsyncIterator[None]:
-    process = await anyio.open_process([sys.executable, "-c", shown_agent(redis_url)], stdout=None, stderr=None)
+    process = await anyio.open_process(
+        [sys.executable, "-c", shown_agent()], stdout=None, stderr=None, env={**os.environ, "REDIS_URL": redis_url}
+    )
     async with process:
         try:
             yield

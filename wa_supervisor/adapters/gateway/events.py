@@ -14,6 +14,7 @@ What it does not do: reconnect. The library's own reconnection swallows cancella
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import NoReturn, cast
 
@@ -41,6 +42,10 @@ CLOSE_TIMEOUT = 3.0
 _LOST = (socketio.exceptions.SocketIOError, engineio.exceptions.EngineIOError, aiohttp.ClientError, OSError)
 _NONSENSE = (ValueError, TypeError, KeyError, AttributeError)
 """What the libraries raise over an answer that is not Socket.IO at all: a proxy's page, another service."""
+
+for _name in ("engineio.client", "socketio.client"):
+    # Unset, the libraries add a handler of their own; below errors they log whole payloads.
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 class _InOrder(engineio.AsyncClient):  # type: ignore[misc]  # python-engineio ships no types
