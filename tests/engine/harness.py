@@ -74,10 +74,43 @@ class Policies:
     supervisor: SupervisorPolicy = field(default_factory=SupervisorPolicy)
 
 
-class House:
+class Witness:
+    """Keeps everything that the engine tells, and can wait for it."""
+
+    def __init__(self) -> None:
+        self.told: list[Observation] = []
+        self._changed = anyio.Event()
+
+    def observe(self, observation: Observation) -> None:
+        """Keep what the engine tells."""
+        self.told.append(observation)
+        self._touch()
+
+    def all_told(self, kind: type[Told]) -> list[Told]:
+        """Give everything of one kind that was told, oldest first."""
+        return [each for each in self.told if isinstance(each, kind)]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until `holds()`; it is asked again whenever the engine told something or a status changed."""
+        with anyio.fail_after(LONGEST):
+            while not holds():
+                await self._changed.wait()
+
+    async def until_told(self, kind: type[Told], count: int = 1) -> list[Told]:
+        """Wait until something of a kind was told `count` times."""
+        await self.until(lambda: len(self.all_told(kind)) >= count)
+        return self.all_told(kind)
+
+    def _touch(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+class House(Witness):
     """A supervisor among fakes, and everything that it told."""
 
     def __init__(self, wish: Mapping[str, bytes], policies: Policies, gateways: tuple[str, ...]) -> None:
+        super().__init__()
         self.policies = policies
         self.wish = FakeWish(wish)
         self.gateways = {GatewayName(name): FakeGateway(GatewayName(name)) for name in gateways}
@@ -88,8 +121,6 @@ class House:
         self.board = FakeStatusBoard()
         self.commands = FakeCommands()
         self.people = FakePeople()
-        self.told: list[Observation] = []
-        self._changed = anyio.Event()
         self.rooms = {name: self.make_room(name) for name in self.gateways}
         self.supervisor = self._make_supervisor()
         self.supervisor.changed = lambda _: self._touch()
@@ -108,15 +139,6 @@ class House:
         """Give a fresh room for a gateway."""
         return GatewayRoom(self.gateways[name], self.feeds[name], self.policies.gate, self.observe)
 
-    def observe(self, observation: Observation) -> None:
-        """Keep what the engine tells."""
-        self.told.append(observation)
-        self._touch()
-
-    def all_told(self, kind: type[Told]) -> list[Told]:
-        """Give everything of one kind that was told, oldest first."""
-        return [each for each in self.told if isinstance(each, kind)]
-
     def status(self, name: str) -> SessionStatus:
         """Give the status of an integration now."""
         return {status.id: status for status in self.supervisor.statuses()}[IntegrationId(name)]
@@ -125,25 +147,10 @@ class House:
         """Give every integration's state now."""
         return {status.id: status.state for status in self.supervisor.statuses()}
 
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until `holds()`; it is asked again whenever the engine told something or a status changed."""
-        with anyio.fail_after(LONGEST):
-            while not holds():
-                await self._changed.wait()
-
     async def until_state(self, name: str, *states: State) -> SessionStatus:
         """Wait until an integration is in one of `states`."""
         await self.until(lambda: self.states().get(name) in states)
         return self.status(name)
-
-    async def until_told(self, kind: type[Told], count: int = 1) -> list[Told]:
-        """Wait until something of a kind was told `count` times."""
-        await self.until(lambda: len(self.all_told(kind)) >= count)
-        return self.all_told(kind)
-
-    def _touch(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
 
     def _make_supervisor(self) -> Supervisor:
         policies = self.policies
@@ -269,7 +276,7 @@ async def cancel_after(turns: int, work: Callable[[], Coroutine[object, object, 
         tasks.cancel_scope.cancel()
 
 
-class Carriage:
+class Carriage(Witness):
     """What one session carries, on fakes and without its life: it is connected as long as the test leaves it so."""
 
     def __init__(
@@ -279,17 +286,16 @@ class Carriage:
         gateway: FakeGateway | None = None,
         outbox: FakeAgentOutbox | None = None,
     ) -> None:
+        super().__init__()
         self.policies = policies = policies or Policies()
         self.integration = integration("a")
         self.gateway = gateway or FakeGateway(MAIN)
         self.gateway.session("a-number").connect()
         self.inbox, self.outbox = FakeAgentInbox(), outbox or FakeAgentOutbox()
         self.letters, self.people = FakeDeadLetters(), FakePeople()
-        self.told: list[Observation] = []
         self.heard: list[IncomingReply] = []
         """What was delivered of what the agent said."""
         self.looks = self.proofs = 0
-        self._changed = anyio.Event()
         self.record = Record(self.integration, wall=wall, observe=self.observe, changed=lambda _: self._touch())
         self.connect()
         self.acks = Acks()
@@ -349,26 +355,6 @@ class Carriage:
         """Let replies wait."""
         self.record.serving.turn(on=False)
 
-    def observe(self, observation: Observation) -> None:
-        """Keep what is told."""
-        self.told.append(observation)
-        self._touch()
-
-    def all_told(self, kind: type[Told]) -> list[Told]:
-        """Give everything of one kind that was told, oldest first."""
-        return [each for each in self.told if isinstance(each, kind)]
-
-    async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until `holds()`; it is asked again whenever something was told or counted."""
-        with anyio.fail_after(LONGEST):
-            while not holds():
-                await self._changed.wait()
-
-    async def until_told(self, kind: type[Told], count: int = 1) -> list[Told]:
-        """Wait until something of a kind was told `count` times."""
-        await self.until(lambda: len(self.all_told(kind)) >= count)
-        return self.all_told(kind)
-
     async def run(self) -> None:
         """Carry, and hear what the agent says, until cancelled."""
         self.router.join(self)
@@ -391,10 +377,6 @@ class Carriage:
     async def _deliver(self, incoming: IncomingReply) -> None:
         self.heard.append(incoming)
         await self.router.deliver(incoming)
-
-    def _touch(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
 
     def _prove(self) -> None:
         self.proofs += 1

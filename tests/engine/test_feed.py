@@ -393,6 +393,7 @@ async def test_a_slow_answer_is_not_taken_for_a_restart() -> None:
     gateway = SlowGateway(MAIN)
     line = Line(one, gateway=gateway)
     async with line.running():
+        await anyio.sleep(1)
         gateway.late = CLOCKS_DISAGREE - 1  # its uptime is that much older than it seems
         await line.come_back()
         await anyio.sleep(10)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from tests.engine.harness import Carriage, Policies, arrived, cancel_after, said
+from tests.engine.harness import Carriage, House, Policies, arrived, cancel_after, records, running, said
 from wa_supervisor.domain.errors import GatewayAnswerError, GatewayUnreachableError, StoreUnavailableError
+from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.names import ChatId, IntegrationId, SessionName
 from wa_supervisor.domain.observations import MessageHandedOver, ReplyDead, ReplySent, Trouble
 from wa_supervisor.domain.sending import NotSent, Repeat
@@ -158,6 +159,7 @@ async def test_a_refresh_that_is_refused_hides_it() -> None:
         await carriage.inbound.take(arrived("hello"))
         await until_shown(carriage)
         carriage.gateway.fail_next("set_typing", GatewayAnswerError("500"))
+        await anyio.sleep(carriage.policies.typing.refresh - 1)
         await until_gone(carriage)
 
 
@@ -303,3 +305,19 @@ async def test_an_exception_that_nobody_foresaw_is_told_and_costs_no_more_than_t
         assert str(carriage.all_told(Trouble)[-1].error) == "another"
         await carriage.outbound.take(said())
         await carriage.until_told(ReplySent)
+
+
+async def test_what_a_dead_daemon_left_on_is_switched_off_when_the_session_connects() -> None:
+    def left_on(house: House) -> None:
+        house.gateway.session("a-number").has_login = False
+        house.inbox.typing[A].add(CHAT)
+        house.gateway.typing.add(SHOWN)
+
+    async with running(records("a"), prepare=left_on) as house:
+        await house.until_state("a", State.AWAITING_LOGIN)
+        assert house.gateway.typing == {SHOWN}
+        house.gateway.session("a-number").connect()
+        await house.until_state("a", State.RUNNING)
+        with anyio.fail_after(10):
+            await house.inbox.until(lambda: not house.inbox.typing[A])
+        assert not house.gateway.typing

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from wa_supervisor.domain.errors import GatewayUnreachableError, WaSupervisorError
+from wa_supervisor.domain.errors import GatewayUnreachableError
 from wa_supervisor.domain.names import GatewayName
 from wa_supervisor.domain.observations import GatewayChanged, Observer
 from wa_supervisor.engine.policies import GatePolicy
@@ -120,7 +120,7 @@ class Gate:
     async def _probe(self) -> None:
         try:
             await self._gateway.health()
-        except WaSupervisorError as error:
+        except Exception as error:  # noqa: BLE001  # supervision border: a probe must not end the gateway's room
             self._close_for(str(error))
         else:
             self._answers.turn(on=True)

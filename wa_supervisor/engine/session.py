@@ -73,6 +73,7 @@ class Session:
             inbox=services.inbox,
             serving=record.serving,
             policy=services.typing,
+            observe=services.observe,
         )
         self._inbound = self._make_inbound(integration)
         self._outbound = self._make_outbound(integration)
@@ -138,14 +139,12 @@ class Session:
 
     async def drain(self, deadline: float) -> None:
         """End the life and carry what is in flight, for at most `deadline` seconds."""
-        was_serving = self._record.serving.is_on
         self._life_scope.cancel()
         await self._life_ended.wait()  # it may take one more step before the cancellation reaches it
         self._record.move(Cause.DRAIN, "Draining", "finishing what is in flight")
         with anyio.move_on_after(deadline):
             await self._inbound.wait_empty()
-            if was_serving:
-                await self._outbound.wait_empty()
+            await self._outbound.wait_empty()
 
     async def finish(self, deadline: float) -> None:
         """Carry what arrived in the last instants, when nothing more can arrive."""
