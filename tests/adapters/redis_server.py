@@ -126,7 +126,9 @@ async def scripted_server(answer: Answer, *, is_encrypted: bool = False, host: s
 
     listener = await anyio.create_tcp_listener(local_host=host)
     port = int(listener.listeners[0].extra(SocketAttribute.local_port))  # noqa: S610 - not Django
-    served: Listener[ByteStream] = TLSListener(listener, _certificate()) if is_encrypted else listener
+    served: Listener[ByteStream] = (
+        TLSListener(listener, _certificate(), standard_compatible=False) if is_encrypted else listener
+    )
     async with served, anyio.create_task_group() as group:
         group.start_soon(served.serve, serve)
         yield f"{host}:{port}"

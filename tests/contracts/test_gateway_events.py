@@ -136,7 +136,7 @@ async def test_a_lost_connection_is_an_error_after_everything_received_was_deliv
         await sink.until(1)
         await side.hang_up()
         with anyio.fail_after(20):
-            while not lost:
+            while not lost:  # noqa: ASYNC110  # the list has no event
                 await anyio.lowlevel.checkpoint()
     assert isinstance(lost[0], FeedLostError)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import socket
 import threading
-from asyncio import all_tasks
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -161,7 +161,9 @@ def held_open() -> dict[str, int]:
     """Count what this process holds open and what runs in it."""
     kinds = Counter(_kind_of(entry) for entry in Path("/proc/self/fd").iterdir())
     # A simulated gateway's pings, which it sends for half a minute to whoever has gone, are none of the daemon's.
-    tasks = [task for task in all_tasks() if getattr(task.get_coro(), "__qualname__", "") != "AsyncSocket._send_ping"]
+    tasks = [
+        task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") != "AsyncSocket._send_ping"
+    ]
     return {**kinds, "tasks": len(tasks), "threads": threading.active_count()}
 
 

@@ -96,10 +96,12 @@ def test_lost_and_duplicates_are_counted_right_for_any_mixture(fates: list[Fate]
 
 @given(fates=fates, cuts=st.lists(st.integers(0, 100), max_size=5))
 def test_it_makes_no_difference_how_often_the_clerk_looks(fates: list[Fate], cuts: list[int]) -> None:
+    clock = itertools.count()
     entries: list[Written | Received] = []
     for each in fates:
-        message = written(each.text, session=each.session, chat=each.chat)
-        entries += [message, *(answer_to(message) for _ in range(each.answers))]
+        message = written(each.text, session=each.session, chat=each.chat, at=float(next(clock)))
+        entries.append(message)
+        entries += [answer_to(message, later=next(clock) - message.at) for _ in range(each.answers)]
     at_once = tally([ledger(*entries)])
     growing = ledger()
     clerk = Clerk([growing])

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 REDRAW = 1.0
 """Seconds between two drawings of the live table."""
 
-REPORT = 5.0
+REPORT = 2.0
 """Seconds between two lines where there is no terminal to draw on."""
 
 _LOG = "daemon.log"
@@ -124,9 +124,12 @@ async def _perform(options: DemoOptions, folder: Path, as_json: bool) -> tuple[D
     view: _Live | _Lines = _Live() if terminal.can_move() and not as_json else _Lines(err=as_json)
 
     async def keep_looking(scene: DemoScene) -> None:
-        while True:
-            view.look(scene)
-            await anyio.sleep(view.pause)
+        try:
+            while True:
+                view.look(scene)
+                await anyio.sleep(view.pause)
+        finally:
+            view.end(scene)
 
     def curtain_up(scene: DemoScene) -> None:
         tasks.start_soon(keep_looking, scene)
@@ -167,6 +170,9 @@ class _Lines:
             self._is_introduced = True
         click.echo(_summary(scene), err=self._err)
 
+    def end(self, scene: DemoScene) -> None:
+        """Leave the last word to the result."""
+
 
 class _Live:
     """A table that is drawn in its place again and again, each time in one piece, so that nothing flickers."""
@@ -187,6 +193,10 @@ class _Live:
         picture = "".join(f"{_REST_OF_LINE}{line}{_end_of(line, columns)}\n" for line in lines)
         click.echo(f"{_HOME if self._is_begun else _CLEAR + _HOME}{picture}{_BELOW}", nl=False, color=True)
         self._is_begun = True
+
+    def end(self, scene: DemoScene) -> None:
+        """Show the end, above the result."""
+        self.look(scene)
 
 
 def _fitting(lines: Sequence[str], room: int) -> Sequence[str]:

@@ -106,7 +106,7 @@ class Daemon:
             if is_told:
                 self._manager.ready()
 
-    async def run(self, *, task_status: TaskStatus[Started] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: TaskStatus[Started] = anyio.TASK_STATUS_IGNORED) -> None:  # noqa: ASYNC128  # started further in
         """Run until `stop`. Started when the admin server answers; never, when it is told to stop before.
 
         Raises `PermanentError` for what keeps it from coming up at all: `ConfigurationError` for an address that none
@@ -183,7 +183,7 @@ class Daemon:
         with self._reporting:
             await reporter.run()
 
-    async def _run_supervisor(
+    async def _run_supervisor(  # noqa: ASYNC128  # started further in
         self, store: RedisStore, people: People | None, reporter: Reporter, *, task_status: TaskStatus[None]
     ) -> NoReturn:
         # Nothing may wait between building it and running it: a reload reaches the one that runs.

@@ -37,6 +37,8 @@ class DemoOptions:
     """Seconds at most to wait at the end for every session that can run: browsers start in turns."""
     settle: float = 20.0
     """Seconds at most to wait for the last replies."""
+    quiet: float = 5.0
+    """Seconds without any reply, with every session running, after which none is waited for: they take milliseconds."""
     is_throwaway: bool = True
     """Whether the folder is removed afterwards, and with it what the servers keep elsewhere."""
 

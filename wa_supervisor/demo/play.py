@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class DemoScene:
     gateways: Mapping[str, str]
     """Name -> URL of each simulated gateway, which can be scripted below `/_control/`."""
     statuses: Callable[[], list[SessionStatus]]
+    """How the sessions are; in the end, how they were before the daemon ended."""
 
 
 async def play(
@@ -81,7 +82,7 @@ class _Evening:
         self._daemon = Daemon(self._settings, environ={})
         self._clerk = Clerk(gateway.ledger for gateway in gateways.values())
         self._pause = options.pause_among(sum(len(role.people) for role in self._roles))
-        self._last: Sequence[SessionStatus] = ()
+        self._last: list[SessionStatus] | None = None
         self._session(needs_scan(options)).needs_login()
 
     async def open(self, tasks: TaskGroup, folder: Path) -> DemoScene:
@@ -94,8 +95,12 @@ class _Evening:
             admin_url=started.admin_url,
             config=config,
             gateways={name: gateway.url for name, gateway in self._gateways.items()},
-            statuses=self._daemon.statuses,
+            statuses=self.statuses,
         )
+
+    def statuses(self) -> list[SessionStatus]:
+        """Give the status of every session: as it is now, or as it was when the play had ended."""
+        return self._daemon.statuses() if self._last is None else self._last
 
     async def act(self, stop: anyio.Event) -> None:
         """Play it all, less of it if told to stop; then wait for the last replies, and what is missing then is lost."""
@@ -105,8 +110,7 @@ class _Evening:
             await self._act_out()
             tasks.cancel_scope.cancel()
         with anyio.move_on_after(self._options.settle):
-            while self._clerk.catch_up().lost:  # noqa: ASYNC110  # several ledgers have no common bell
-                await anyio.sleep(LOOK)
+            await self._until_answered()
 
     async def close(self) -> None:
         """Let the daemon finish what is in flight and end."""
@@ -115,9 +119,9 @@ class _Evening:
         await self._daemon.stopped.wait()
 
     def count(self, seconds: float) -> DemoResult:
-        """Give the result: sessions as they were before the end; what people sent and received, from the ledgers."""
+        """Give the result: sessions as they were when the play ended; all else from the ledgers and the agent."""
         counted = self._clerk.catch_up()
-        states = [status.state for status in self._last]
+        states = [status.state for status in self.statuses()]
         latencies = sorted(counted.latencies)
         return DemoResult(
             sessions=self._options.sessions,
@@ -133,6 +137,16 @@ class _Evening:
             seconds=round(seconds, 1),
         )
 
+    async def _until_answered(self) -> None:
+        """Return when every message has its answer, or none has come for so long that none will."""
+        answered, since = -1, anyio.current_time()
+        while (counted := self._clerk.catch_up()).lost:
+            if counted.answered != answered or not self._are_all_back():
+                answered, since = counted.answered, anyio.current_time()
+            if anyio.current_time() - since >= self._options.quiet:
+                return
+            await anyio.sleep(LOOK)
+
     async def _act_out(self) -> None:
         with anyio.CancelScope() as misfortunes:
             async with anyio.create_task_group() as tasks:
@@ -141,7 +155,7 @@ class _Evening:
                 await self._write()
                 misfortunes.deadline = anyio.current_time() + self._options.come_back
         with anyio.CancelScope(deadline=misfortunes.deadline):
-            while not self._are_all_back():  # noqa: ASYNC110  # nor have the daemon's statuses
+            while not self._are_all_back():  # noqa: ASYNC110  # the daemon's statuses have no bell
                 await anyio.sleep(LOOK)
 
     async def _write(self) -> None:
