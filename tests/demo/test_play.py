@@ -114,19 +114,6 @@ async def test_told_to_stop_it_counts_what_there_is(folder: Path) -> None:
 
 @needs_servers
 @pytest.mark.anyio
-async def test_a_session_that_does_not_come_back_is_waited_for_in_vain_and_not_for_ever(folder: Path) -> None:
-    options = DemoOptions(sessions=4, seconds=1.0, pause=0.2, come_back=0.5, settle=0.5)
-    async with showing(options, folder) as show:
-        scene = await show.until_up()
-        await until(lambda: sum(status.state is State.RUNNING for status in scene.statuses()) >= 2)
-        await script(scene, "stick", session="number-03", starts=None)
-        result = await show.ended()
-    assert not result.is_complete
-    assert result.running == 2
-
-
-@needs_servers
-@pytest.mark.anyio
 async def test_a_reply_that_never_arrives_is_counted_as_lost(folder: Path) -> None:
     options = DemoOptions(sessions=4, seconds=1.0, pause=0.2, quiet=0.5)
     async with showing(options, folder) as show:
