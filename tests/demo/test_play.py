@@ -130,7 +130,8 @@ async def test_a_reply_that_never_arrives_is_counted_as_lost(folder: Path) -> No
 async def test_a_reply_that_was_sent_although_the_gateway_said_no_is_neither_lost_nor_sent_again(folder: Path) -> None:
     async with showing(FEW, folder) as show:
         scene = await show.until_up()
-        await script(scene, "fault", fault={"route": "send-message", "answer": "error", "done": True, "times": 3})
+        fault = {"route": "send-message", "session": "number-01", "answer": "error", "done": True, "times": 3}
+        await script(scene, "fault", fault=fault)
         result = await show.ended()
     assert (result.lost, result.duplicates) == (0, 0)
 

@@ -134,6 +134,7 @@ async def _perform(options: DemoOptions, folder: Path, as_json: bool) -> tuple[D
     def curtain_up(scene: DemoScene) -> None:
         tasks.start_soon(keep_looking, scene)
 
+    click.echo("starting private servers, gateways and the daemon ...", err=True)
     with told_plainly():
         async with anyio.create_task_group() as tasks:
             await tasks.start(_obey, stop, tasks.cancel_scope)
