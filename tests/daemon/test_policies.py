@@ -46,6 +46,7 @@ POLICY_OF = {
 ARRIVES: Mapping[str, set[str]] = {
     "daemon.id": {"Telling._id", "OutputStreams._consumer"},
     "daemon.shutdown_timeout": {"SupervisorPolicy.drain_timeout", "SupervisorPolicy.cancel_timeout"},
+    "daemon.lease_ttl": {"SupervisorPolicy.lease_ttl"},
     "redis.url": {"RedisAddress.socket"},
     "redis.password": {"RedisAddress.password"},
     "redis.prefix": {"Keys.prefix"},
@@ -57,11 +58,14 @@ ARRIVES: Mapping[str, set[str]] = {
     "inbound.seen_ttl": {"RedisPolicy.seen_ttl"},
     "inbound.owner_ttl": {"RedisPolicy.owner_ttl"},
     "inbound.stream_maxlen": {"RedisPolicy.stream_maxlen"},
+    "outbound.ack_timeout": {"OutboundPolicy.ack_timeout", "SessionPolicy.silent_send"},
     "outbound.sweep": {"RedisPolicy.sweep"},
     "outbound.claim_after": {"RedisPolicy.claim_after"},
     "people.cache_ttl": {"PeoplePolicy.remember"},
     "people.cache_size": {"PeoplePolicy.size"},
     "dead_letters.maxlen": {"RedisPolicy.dead_maxlen"},
+    "events.maxlen": {"RedisPolicy.events_maxlen"},
+    "events.buffer": {"SupervisorPolicy.events_kept"},
     "status.ttl": {"SupervisorPolicy.status_ttl", "RedisPolicy.hub_ttl"},
     "status.refresh": {"SupervisorPolicy.status_refresh"},
     "metrics.per_session": {"Sessions._per_session"},
@@ -96,6 +100,10 @@ BUILT_FROM = [key for key in KEYS if dotted(key) not in BEFORE_ANYTHING_IS_BUILT
 
 ENGINES_OWN = {
     "SessionPolicy.close_timeout",
+    "SessionPolicy.call_timeout",
+    "SessionPolicy.store_timeout",
+    "GatePolicy.failing_least",
+    "SupervisorPolicy.shrink_look",
     "InboundPolicy.retry_initial",
     "InboundPolicy.retry_max",
     "TypingPolicy.off_timeout",

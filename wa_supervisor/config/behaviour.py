@@ -28,6 +28,20 @@ class WishSettings(values.Section):
         description="Seconds to wait after a notification for more of them, so that writing many records is one "
         "round and not many; nobody notices a twentieth of a second.",
     )
+    shrink_share: values.Share = Field(
+        default=0.25,
+        ge=0,
+        le=1,
+        description="Share of the running sessions that may be stopped when the wish loses them all at once, before "
+        "somebody says wa-supervisor apply --confirm; an emptied hash is more often an accident than a wish.",
+    )
+    shrink_least: values.Count = Field(
+        default=3,
+        ge=0,
+        le=1_000_000,
+        description="Sessions that may be stopped at once in any case, so that small installations are not asked for "
+        "every removal.",
+    )
     default_gateway: values.NameOrNone = Field(
         default="",
         description="Gateway of integrations that name none; empty means the only one, when there is just one.",
@@ -97,6 +111,42 @@ class SessionsSettings(values.Section):
         le=86400,
         description="Most seconds between attempts, however often they failed; five minutes are gentle to the gateway, "
         "and nobody waits longer after the cause has passed.",
+    )
+
+    budget: values.Number = Field(
+        default=5.0,
+        ge=1,
+        le=1000,
+        description="Failures beyond which a session that fails for reasons unknown is quarantined, each counted half "
+        "after every half-life; failures that are known to pass are tried for ever and never lead there.",
+    )
+    budget_half_life: values.Seconds = Field(
+        default=600.0,
+        ge=1,
+        le=86400,
+        description="Seconds after which a failure counts half; ten minutes, so that a bad hour is remembered and a "
+        "bad day is not.",
+    )
+    quarantine_probe: values.Seconds = Field(
+        default=1800.0,
+        ge=10,
+        le=604_800,
+        description="Seconds, give or take a fifth, between two tries of a session that was quarantined for reasons "
+        "unknown; rare enough to harm nobody, and it heals by itself in the night.",
+    )
+    suspect_at: values.Share = Field(
+        default=0.5,
+        ge=0.01,
+        le=1,
+        description="How sure it must be (0 to 1) that a connected session only looks alive before nothing is sent "
+        "through it until that is clear; at one half it is as likely as not.",
+    )
+    certain_at: values.Share = Field(
+        default=0.9,
+        ge=0.01,
+        le=1,
+        description="How sure it must be that a connected session only looks alive before it is closed and started "
+        "anew; a needless restart costs half a minute, and everything missed is fetched.",
     )
 
 
@@ -251,6 +301,25 @@ class DeadLettersSettings(values.Section):
         le=10_000_000,
         description="Most dead letters kept, the oldest go first; far more than anybody reads one by one, and "
         "10 MB of Redis memory at 1 KB a letter.",
+    )
+
+
+class EventsSettings(values.Section):
+    """The history of what happened, in Redis."""
+
+    maxlen: values.Count = Field(
+        default=10_000,
+        ge=100,
+        le=10_000_000,
+        description="Most events kept in the stream, the oldest go first; days of a quiet installation, and 4 MB of "
+        "Redis memory.",
+    )
+    buffer: values.Count = Field(
+        default=10_000,
+        ge=100,
+        le=1_000_000,
+        description="Most events that wait in memory while Redis is away; beyond that the oldest go first, which is "
+        "counted.",
     )
 
 

@@ -183,9 +183,56 @@ class GatewaySettings(values.Section):
         "minute of attempts costs nothing and is what people wait at most.",
     )
     probe_interval: values.Seconds = Field(
-        default=5.0,
+        default=5.2,
         ge=0.5,
         le=3600,
         description="Seconds between the single probes of a gateway that is down; one small request for all of its "
         "sessions together, so it can be frequent.",
+    )
+    admissions: values.Number = Field(
+        default=20.0,
+        ge=0.1,
+        le=10_000,
+        description="Sessions a second that are looked at and started again when the gateway is back, those first "
+        "that waited longest; a server of two processors checks some 30 tokens a second at most.",
+    )
+    failing_share: values.Share = Field(
+        default=0.5,
+        ge=0.01,
+        le=1,
+        description="Share of the gateway's sessions (at least three) that must fail within failing_window to have "
+        "the gateway blamed: all are held then, at no cost to them, even while it still answers probes.",
+    )
+    failing_window: values.Seconds = Field(
+        default=30.0,
+        ge=1,
+        le=3600,
+        description="Seconds within which that many sessions must fail; failures of their own do not come so close "
+        "together.",
+    )
+    hold_initial: values.Seconds = Field(
+        default=10.0,
+        ge=0.1,
+        le=3600,
+        description="Seconds for which the sessions of a gateway are held that answers but fails them, or that comes "
+        "and goes; doubled each time that happens again.",
+    )
+    hold_max: values.Seconds = Field(
+        default=300.0,
+        ge=0.1,
+        le=86400,
+        description="Most seconds for which they are held, however often it happened.",
+    )
+    flapping_half_life: values.Seconds = Field(
+        default=600.0,
+        ge=1,
+        le=86400,
+        description="Seconds after which an outage counts half towards holding the sessions longer.",
+    )
+    poll_share: values.Share = Field(
+        default=0.25,
+        ge=0.01,
+        le=1,
+        description="Share of the gateway's time that looks at its sessions may take; it is measured by how fast it "
+        "answers, so a server that gets slower is asked less often.",
     )

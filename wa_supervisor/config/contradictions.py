@@ -105,6 +105,16 @@ ARITHMETIC = (
         why="a renewal that comes after the end is none",
     ),
     AtMost(
+        key="sessions.suspect_at",
+        of="sessions.certain_at",
+        why="what is certain has been suspected before",
+    ),
+    AtMost(
+        key="gateways.*.hold_initial",
+        of="gateways.*.hold_max",
+        why="the first hold is the shortest one",
+    ),
+    AtMost(
         key="status.refresh",
         of="status.ttl",
         share=1 / 3,

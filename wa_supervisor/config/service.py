@@ -21,6 +21,13 @@ class DaemonSettings(values.Section):
         description="Name of this daemon in Redis (leases, who is alive), unique among daemons that share a Redis; "
         "empty means the host's name, which is unique as long as one daemon runs per host.",
     )
+    lease_ttl: values.Seconds = Field(
+        default=15.0,
+        ge=3,
+        le=3600,
+        description="Seconds after which another daemon on the same wish may take over the sessions of one that fell "
+        "silent; a daemon that stops in order, or starts again on its host, makes nobody wait.",
+    )
     shutdown_timeout: values.Seconds = Field(
         default=25.0,
         ge=1,

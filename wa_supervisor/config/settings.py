@@ -39,6 +39,7 @@ class Settings(values.Section):
     typing: behaviour.TypingSettings = Field(default_factory=behaviour.TypingSettings)
     people: behaviour.PeopleSettings = Field(default_factory=behaviour.PeopleSettings)
     dead_letters: behaviour.DeadLettersSettings = Field(default_factory=behaviour.DeadLettersSettings)
+    events: behaviour.EventsSettings = Field(default_factory=behaviour.EventsSettings)
     status: behaviour.StatusSettings = Field(default_factory=behaviour.StatusSettings)
     admin: service.AdminSettings = Field(default_factory=service.AdminSettings)
     metrics: service.MetricsSettings = Field(default_factory=service.MetricsSettings)

@@ -155,6 +155,8 @@ def _whole_path(path: str) -> str:
 
 
 Seconds = Annotated[float, Strict()]
+Share = Annotated[float, Strict()]
+Number = Annotated[float, Strict()]
 Count = Annotated[int, Strict()]
 Switch = Annotated[bool, Strict()]
 Text = Annotated[str, Strict(), AfterValidator(_plain)]

@@ -31,6 +31,12 @@ def session_policy(settings: Settings) -> SessionPolicy:
         healthy_after=given.healthy_after,
         backoff_initial=given.backoff_initial,
         backoff_max=given.backoff_max,
+        budget=given.budget,
+        budget_half_life=given.budget_half_life,
+        quarantine_probe=given.quarantine_probe,
+        suspect_at=given.suspect_at,
+        certain_at=given.certain_at,
+        silent_send=settings.outbound.ack_timeout,
     )
 
 
@@ -42,6 +48,13 @@ def gate_policy(gateway: GatewaySettings) -> GatePolicy:
         probe_interval=gateway.probe_interval,
         reconnect_initial=gateway.reconnect_initial,
         reconnect_max=gateway.reconnect_max,
+        admissions=gateway.admissions,
+        failing_share=gateway.failing_share,
+        failing_window=gateway.failing_window,
+        hold_initial=gateway.hold_initial,
+        hold_max=gateway.hold_max,
+        flapping_half_life=gateway.flapping_half_life,
+        poll_share=gateway.poll_share,
     )
 
 
@@ -83,6 +96,10 @@ def supervisor_policy(settings: Settings) -> SupervisorPolicy:
         debounce=settings.wish.debounce,
         status_refresh=settings.status.refresh,
         status_ttl=settings.status.ttl,
+        shrink_share=settings.wish.shrink_share,
+        shrink_least=settings.wish.shrink_least,
+        lease_ttl=settings.daemon.lease_ttl,
+        events_kept=settings.events.buffer,
         drain_timeout=deadline * FINISHING,
         cancel_timeout=deadline * CLEANING_UP,
     )
@@ -98,6 +115,7 @@ def redis_policy(settings: Settings) -> RedisPolicy:
         hub_ttl=settings.status.ttl,
         stream_maxlen=settings.inbound.stream_maxlen,
         dead_maxlen=settings.dead_letters.maxlen,
+        events_maxlen=settings.events.maxlen,
         sweep=settings.outbound.sweep,
         claim_after=settings.outbound.claim_after,
     )

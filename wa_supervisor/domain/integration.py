@@ -37,6 +37,8 @@ class Integration:
     token: str | None = field(default=None, repr=False)
     paused: bool = False
     pause_reason: str = ""
+    paused_until: float | None = None
+    """Seconds since the epoch at which the pause ends by itself; `None`: it lasts until it is taken back."""
     phone: str | None = field(default=None, repr=False)
     """Digits: log in by pairing code for this number instead of by QR."""
     proxy: Proxy | None = None
@@ -44,6 +46,10 @@ class Integration:
     """Whether people see "typing" until the reply."""
     revision: str = ""
     """Digest of the record; a status says which revision it speaks of."""
+
+    def is_paused(self, now: float) -> bool:
+        """Whether the pause holds at `now`, in seconds since the epoch."""
+        return self.paused and (self.paused_until is None or now < self.paused_until)
 
     @property
     def claim(self) -> tuple[GatewayName, SessionName]:
@@ -176,6 +182,16 @@ def _bool(key: str, value: object) -> bool:
     return value
 
 
+_LAST_YEAR = 253_402_300_800.0
+"""Seconds since the epoch up to the year 10000: what lies beyond is no time of day but a mistake, milliseconds say."""
+
+
+def _moment(key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LAST_YEAR:
+        raise _WrongKeyError(f"{key}: must be a time in seconds since 1970, such as 1790000000")
+    return float(value)
+
+
 def _text(key: str, value: object) -> str:
     if not isinstance(value, str) or len(value) > 500:
         raise _WrongKeyError(f"{key}: must be a text of at most 500 characters")
@@ -223,6 +239,7 @@ _KEYS: Mapping[str, Callable[[str, object], object]] = {
     "token": _token,
     "paused": _bool,
     "pause_reason": _text,
+    "paused_until": _moment,
     "phone": _phone,
     "proxy": _proxy,
     "typing": _bool,

@@ -39,7 +39,11 @@ class Cause(StrEnum):
     FAILED = "failed"
     HOLD = "hold"
     GIVE_UP = "give_up"
+    PROBE = "probe"
+    RELEASE = "release"
     RESTART = "restart"
+    CHANGED = "changed"
+    CRASHED = "crashed"
     DRAIN = "drain"
     PAUSED = "paused"
     STOPPED = "stopped"
@@ -49,7 +53,8 @@ class Cause(StrEnum):
 
 _S, _C = State, Cause
 _TRYING = (_S.STARTING, _S.AWAITING_LOGIN, _S.RUNNING, _S.DEGRADED)
-_ALIVE = (_S.PENDING, *_TRYING, _S.BACKOFF, _S.HELD, _S.QUARANTINED)
+_RESTARTABLE = (_S.PENDING, *_TRYING, _S.BACKOFF, _S.HELD)
+_ALIVE = (*_RESTARTABLE, _S.QUARANTINED)
 _AT_REST = (_S.PAUSED, _S.STOPPED, _S.INVALID)
 
 
@@ -66,7 +71,11 @@ TRANSITIONS: Mapping[tuple[State, Cause], State] = MappingProxyType(
         **_rows((_S.PENDING, _S.HELD, *_TRYING), _C.FAILED, _S.BACKOFF),
         **_rows((_S.PENDING, *_TRYING, _S.BACKOFF, _S.HELD), _C.HOLD, _S.HELD),
         **_rows((_S.PENDING, *_TRYING, _S.HELD), _C.GIVE_UP, _S.QUARANTINED),
-        **_rows(_ALIVE, _C.RESTART, _S.PENDING),
+        **_rows((_S.QUARANTINED,), _C.PROBE, _S.PENDING),
+        **_rows((_S.QUARANTINED,), _C.RELEASE, _S.PENDING),
+        **_rows(_RESTARTABLE, _C.RESTART, _S.PENDING),
+        **_rows(_ALIVE, _C.CHANGED, _S.PENDING),
+        **_rows(_ALIVE, _C.CRASHED, _S.PENDING),
         **_rows((*_ALIVE, _S.DRAINING), _C.DRAIN, _S.DRAINING),
         **_rows((_S.DRAINING, *_AT_REST, _S.PENDING), _C.PAUSED, _S.PAUSED),
         **_rows((_S.DRAINING, *_AT_REST, _S.PENDING), _C.STOPPED, _S.STOPPED),

@@ -124,6 +124,49 @@ class Abandoned:
     count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandAnswered:
+    """An operator's command was accepted or refused."""
+
+    integration: IntegrationId | None
+    verb: str
+    by: str
+    is_accepted: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WishGuarded:
+    """The wish lost so much at once that not all of it is followed; `held_back` is 0 when that is over."""
+
+    stops_wanted: int
+    held_back: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayAnswered:
+    """A gateway answered a poll or a probe."""
+
+    gateway: GatewayName
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsDropped:
+    """Events that could not be kept until Redis took them; the oldest went."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeasesChanged:
+    """How many of the wanted integrations this daemon holds the lease of."""
+
+    held: int
+    elsewhere: int
+
+
 Observation = (
     SessionMoved
     | MessageHandedOver
@@ -136,6 +179,11 @@ Observation = (
     | Reconciled
     | Trouble
     | Abandoned
+    | CommandAnswered
+    | WishGuarded
+    | GatewayAnswered
+    | EventsDropped
+    | LeasesChanged
 )
 
 Observer = Callable[[Observation], None]

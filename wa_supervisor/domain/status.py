@@ -57,6 +57,17 @@ class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class Blocker(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the things that keep a session from running; it runs when none is left."""
+
+    name: str
+    """`operator` (paused), `gate` (its gateway is away), `lease` (another daemon has it) or `drain` (it stops)."""
+    since: float
+    message: str
+    until: float | None = None
+    """When it ends by itself, if that is known."""
+
+
 class SessionStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is told about one integration."""
 
@@ -75,6 +86,12 @@ class SessionStatus(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     """Failed attempts in a row."""
     restarts: int = 0
+    failures: float = 0.0
+    """Failures charged to the restart budget, each halved after every half-life."""
+    blockers: Sequence[Blocker] = ()
+    """What keeps it from running, oldest first."""
+    fence: int | None = None
+    """Number of the lease under which it runs: grows with every change of hands."""
     traffic: Traffic = Traffic()
     observed_generation: str = ""
     """Revision of the record that this status speaks of."""

@@ -28,6 +28,24 @@ class SessionPolicy:
     """Seconds: upper bound of the first, fully jittered, delay."""
     backoff_max: float = 300.0
     """Seconds: cap of the delay. A passing cause is retried for ever."""
+    budget: float = 5.0
+    """Failures, each halved after every half-life, beyond which a session that fails for unknown causes is
+    quarantined."""
+    budget_half_life: float = 600.0
+    """Seconds after which a failure weighs half."""
+    quarantine_probe: float = 1800.0
+    """Seconds, jittered by a fifth, between tries of a session that is quarantined for unknown causes."""
+    suspect_at: float = 0.5
+    """Sureness (0 to 1) that a session is a zombie from which on nothing is sent through it."""
+    certain_at: float = 0.9
+    """Sureness from which on it is closed and started anew."""
+    silent_send: float = 30.0
+    """Seconds without WhatsApp's ack after which a taken message speaks against its session."""
+    call_timeout: float = 200.0
+    """Seconds after which a call to the gateway that should have ended itself counts as hung: longer than any limit
+    of the gateway or the transport."""
+    store_timeout: float = 30.0
+    """Seconds that a session's life waits for Redis before it goes on without: what it writes there is for people."""
     close_timeout: float = 30.0
     """Seconds that closing a session at its gateway may take when it is removed; a hung page answers after 180."""
 
@@ -40,8 +58,24 @@ class GatePolicy:
     """Browsers that may start at the same time: each takes a core for seconds."""
     start_interval: float = 0.5
     """Seconds between two starts."""
-    probe_interval: float = 5.0
-    """Seconds, jittered by half, between probes of a gateway that is down: one for all its sessions."""
+    probe_interval: float = 5.2
+    """Seconds, jittered by a twentieth, between probes of a gateway that is down: one for all its sessions."""
+    admissions: float = 20.0
+    """Sessions a second that come back when the gateway does, those first that waited longest."""
+    failing_share: float = 0.5
+    """Share of the gateway's sessions that must fail within the window to blame the gateway and not them."""
+    failing_least: int = 3
+    """Sessions that must fail for that at least."""
+    failing_window: float = 30.0
+    """Seconds in which they must fail."""
+    hold_initial: float = 10.0
+    """Seconds for which the gate stays closed when the gateway, though it answers, fails its sessions, or flaps."""
+    hold_max: float = 300.0
+    """Seconds: cap of that, which doubles each time."""
+    flapping_half_life: float = 600.0
+    """Seconds after which a closure of the gate counts half."""
+    poll_share: float = 0.25
+    """Share of the gateway's time that polls may take: they slow down as its answers do."""
     reconnect_initial: float = 1.0
     """Seconds: upper bound of the first, fully jittered, delay before the event connection is made again."""
     reconnect_max: float = 30.0
@@ -109,6 +143,16 @@ class SupervisorPolicy:
     """Seconds: upper bound of the first delay before a lost store is tried again."""
     retry_max: float = 5.0
     """Seconds: cap of that delay."""
+    shrink_share: float = 0.25
+    """Share of the running sessions that a wish may stop without the operator's word when it shrinks at once."""
+    shrink_least: int = 3
+    """Sessions that it may always stop."""
+    shrink_look: float = 2.0
+    """Seconds after which a wish that shrank beyond the share is read again before anything is stopped."""
+    lease_ttl: float = 15.0
+    """Seconds after which another daemon may take over what a silent one ran; renewed three times as often."""
+    events_kept: int = 10_000
+    """Events that wait for Redis while it is away; the oldest go first."""
     drain_timeout: float = 20.0
     """Seconds that what is in flight has to finish before it is cancelled."""
     close_tries: int = 5

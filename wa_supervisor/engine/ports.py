@@ -13,13 +13,14 @@ from typing import Protocol
 
 from wa_supervisor.domain.dead_letters import DeadLetter
 from wa_supervisor.domain.gateway import GatewayHealth, SessionAccess, SessionReport, StartOptions
+from wa_supervisor.domain.history import Event
 from wa_supervisor.domain.message_ids import Identity
 from wa_supervisor.domain.messages import Sender
 from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, IntegrationId
 from wa_supervisor.domain.people import Person
 from wa_supervisor.domain.replies import IncomingReply
 from wa_supervisor.domain.sending import SendOutcome
-from wa_supervisor.domain.status import DaemonStatus, LoginOffer, SessionStatus
+from wa_supervisor.domain.status import CommandResult, DaemonStatus, LoginOffer, SessionStatus
 
 
 class Wish(Protocol):
@@ -198,15 +199,60 @@ class Command:
 
     id: str
     verb: str
-    integration_id: IntegrationId
+    integration_id: IntegrationId | None
+    """Whom it is for; `None` for a command to the daemon, such as `confirm`."""
     reason: str
+    by: str = ""
+    """Who gave it, if they said."""
 
 
 class Commands(Protocol):
-    """The stream of one-off commands."""
+    """The stream of one-off commands, and what became of each."""
+
+    async def answer(self, result: CommandResult) -> None:
+        """Keep the answer where whoever gave the command looks for it, for some minutes. Idempotent.
+
+        Raises `StoreUnavailableError`.
+        """
 
     async def listen(self, take: Callable[[Command], None]) -> None:
         """Give every command from now on to `take`, in order, until cancelled. Raises `StoreUnavailableError`."""
+
+
+class EventLog(Protocol):
+    """The stream of events; bounded."""
+
+    async def append(self, batch: int, events: Sequence[Event]) -> None:
+        """Add events, in order, all or none. Raises `StoreUnavailableError`.
+
+        `batch` grows by one with each batch of one run of the daemon: repeating a batch after an error adds nothing
+        twice.
+        """
+
+
+class Leases(Protocol):
+    """Which daemon runs which integration: one at a time, each change of hands with a higher fencing number."""
+
+    async def hold(self, ids: Sequence[IntegrationId], ttl: float) -> Mapping[IntegrationId, Lease]:
+        """Take the free ones and those whose daemon is known to be dead, renew ours; all for `ttl` seconds from now.
+
+        Gives, for every id, the lease as it is then: ours, or somebody else's. Raises `StoreUnavailableError`, after
+        which nothing is known. Idempotent.
+        """
+
+    async def release(self, ids: Sequence[IntegrationId]) -> None:
+        """Give ours back; those of others stay. Raises `StoreUnavailableError`. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """Who has an integration."""
+
+    is_ours: bool
+    holder: str
+    """The daemon's name, for a person."""
+    fence: int
+    """Number that grows with every change of hands."""
 
 
 class StatusBoard(Protocol):

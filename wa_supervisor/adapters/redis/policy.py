@@ -44,6 +44,8 @@ class RedisPolicy:
     """How many replies an agent's output stream keeps before those whose fate is known are trimmed."""
     dead_maxlen: int = 10_000
     """About how many dead letters are kept: more than anybody reads one by one."""
+    events_maxlen: int = 10_000
+    """About how many events are kept: days of a quiet installation."""
     commands_maxlen: int = 1_000
     """About how many one-off commands are kept: more than a hand gives in a day."""
 
