@@ -15,6 +15,7 @@ from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId, SessionName
 from wa_supervisor.domain.status import (
     STATUS_SCHEMA,
+    Blocker,
     CommandResult,
     DaemonStatus,
     LoginOffer,
@@ -51,6 +52,9 @@ STATUSES = st.builds(
     observed_at=TIMES,
     last_command=st.none()
     | st.builds(CommandResult, id=st.text(), verb=st.text(), at=TIMES, accepted=st.booleans(), message=st.text()),
+    failures=TIMES,
+    blockers=st.lists(st.builds(Blocker, name=st.text(), since=TIMES, message=st.text(), until=st.none() | TIMES)),
+    fence=st.none() | st.integers(0, 10**12),
     transitions=st.lists(TRANSITIONS, max_size=3),
 )
 
@@ -91,7 +95,7 @@ def test_json_of_a_status_has_every_field_and_its_schema() -> None:
 
 def test_reader_of_this_schema_is_not_disturbed_by_fields_of_a_later_one() -> None:
     fields = {**json.loads(msgspec.json.encode(status())), "mood": "fine"}
-    assert msgspec.json.decode(json.dumps(fields), type=SessionStatus) == status(transitions=[])
+    assert msgspec.json.decode(json.dumps(fields), type=SessionStatus) == status(transitions=[], blockers=[])
 
 
 @pytest.mark.parametrize(("now", "stale"), [(1000.0, False), (1060.0, False), (1060.1, True), (900.0, False)])

@@ -3,13 +3,21 @@
     WaSupervisorError
     +-- TemporaryError            may pass by itself; may say when to come back
     |   +-- GatewayUnreachableError   nothing answers: the gateway, not the session, is the problem
-    |   +-- GatewayAnswerError        5xx, time-out, HTML, a malformed answer
+    |   +-- GatewayAnswerError        5xx; the request may have had its effect
+    |   |   +-- GatewayTimeoutError       no answer in time
+    |   |   +-- GatewayGarbledError       HTML or a malformed answer
+    |   +-- GatewayRestartedError     the gateway began anew and lost its browsers
     |   +-- StuckStartError           INITIALIZING for too long
-    |   +-- ZombieError               reported CONNECTED, but the page or WhatsApp says no
+    |   +-- ZombieError               reported CONNECTED, but only looks alive
+    |   |   +-- BrowserGoneError          its page says no
+    |   |   +-- SilentZombieError         nothing comes from WhatsApp, against all expectation
     |   +-- SessionClosedError        the gateway reports the session closed
+    |   +-- HungError                 a call that should have ended by itself did not
+    |   +-- LeakedCancellationError   a cancellation arrived that nobody gave
     |   +-- FeedLostError             the gateway's event connection ended
     |   +-- StoreUnavailableError     Redis or PostgreSQL cannot be reached
     +-- PermanentError            does not pass until somebody changes something
+        +-- CutOffError               this incarnation of a session was abandoned
         +-- WrongSecretError          the gateway refuses the configured secret
         +-- TokenRefusedError         the gateway refuses a token twice
         +-- LoginGivenUpError         nobody logged the session in
@@ -49,9 +57,27 @@ class GatewayUnreachableError(TemporaryError):
 
 
 class GatewayAnswerError(TemporaryError):
-    """The gateway answered 5xx, HTML or nonsense, or did not answer in time; the request may have had its effect."""
+    """The gateway did not answer as it should; the request may have had its effect."""
 
     reason = "GatewayError"
+
+
+class GatewayTimeoutError(GatewayAnswerError):
+    """The gateway did not answer in time."""
+
+    reason = "GatewayTimeout"
+
+
+class GatewayGarbledError(GatewayAnswerError):
+    """The gateway answered HTML or nonsense: most likely it was a proxy, or another program."""
+
+    reason = "GatewayGarbled"
+
+
+class GatewayRestartedError(TemporaryError):
+    """The gateway began anew, and with it went the session's browser."""
+
+    reason = "GatewayRestarted"
 
 
 class StuckStartError(TemporaryError):
@@ -61,15 +87,39 @@ class StuckStartError(TemporaryError):
 
 
 class ZombieError(TemporaryError):
-    """The gateway reports CONNECTED while the page or WhatsApp says no."""
+    """The gateway reports CONNECTED, but the session only looks alive."""
 
     reason = "Zombie"
+
+
+class BrowserGoneError(ZombieError):
+    """The gateway reports CONNECTED while the session's page is not: its browser crashed, or is gone."""
+
+    reason = "BrowserGone"
+
+
+class SilentZombieError(ZombieError):
+    """The gateway and the page report CONNECTED, but nothing comes from WhatsApp, against all expectation."""
+
+    reason = "SilentZombie"
 
 
 class SessionClosedError(TemporaryError):
     """The gateway reports the session closed although it should run."""
 
     reason = "SessionClosed"
+
+
+class HungError(TemporaryError):
+    """A call that should have ended by itself did not."""
+
+    reason = "Hung"
+
+
+class LeakedCancellationError(TemporaryError):
+    """A cancellation arrived that nobody gave: a library's own, escaped from it."""
+
+    reason = "LeakedCancellation"
 
 
 class FeedLostError(TemporaryError):
@@ -88,6 +138,12 @@ class PermanentError(WaSupervisorError):
     """It stays until somebody changes the record, the configuration or the phone."""
 
     reason = "PermanentFailure"
+
+
+class CutOffError(PermanentError):
+    """This incarnation of a session did not stop when told and was abandoned: it may do nothing any more."""
+
+    reason = "CutOff"
 
 
 class WrongSecretError(PermanentError):

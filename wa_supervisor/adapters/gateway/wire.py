@@ -21,7 +21,12 @@ import msgspec
 
 from wa_supervisor.adapters.gateway.transport import AiohttpTransport, TransportPolicy
 from wa_supervisor.adapters.gateway.turns import Turns
-from wa_supervisor.domain.errors import GatewayAnswerError, GatewayUnreachableError
+from wa_supervisor.domain.errors import (
+    GatewayAnswerError,
+    GatewayGarbledError,
+    GatewayTimeoutError,
+    GatewayUnreachableError,
+)
 from wa_supervisor.domain.names import GatewayName
 
 T = TypeVar("T")
@@ -108,13 +113,14 @@ class Answer:
             return msgspec.json.decode(self.content, type=kind)
         except (msgspec.DecodeError, RecursionError) as error:
             text = f"gateway {self.gateway} answered {self.what} with something unreadable ({error})"
-            raise GatewayAnswerError(text, retry_after=self.retry_after) from error
+            raise GatewayGarbledError(text, retry_after=self.retry_after) from error
 
     def fail(self) -> NoReturn:
-        """Raise `GatewayAnswerError` with the gateway's own words, if it gave any."""
+        """Raise `GatewayAnswerError` with the gateway's own words, if it gave any; garbled, if it is no JSON object."""
         said = next((value for key in ("message", "error") if isinstance(value := self.fields.get(key), str)), "")
         text = f"gateway {self.gateway} answered {self.what} with {self.status}"
-        raise GatewayAnswerError(f"{text}: {said[:200]}" if said else text, retry_after=self.retry_after)
+        kind = GatewayAnswerError if isinstance(self.body, dict) else GatewayGarbledError
+        raise kind(f"{text}: {said[:200]}" if said else text, retry_after=self.retry_after)
 
 
 class Wire:
@@ -167,7 +173,7 @@ class Wire:
         if isinstance(error, httpx.PoolTimeout):
             return NothingAskedError(f"gateway {self.name} hangs: {self._policy.connections} calls wait for it")
         if isinstance(error, httpx.ReadTimeout):
-            return GatewayAnswerError(f"gateway {self.name} did not answer {call.what} in {call.within:g} s")
+            return GatewayTimeoutError(f"gateway {self.name} did not answer {call.what} in {call.within:g} s")
         return GatewayAnswerError(f"gateway {self.name} broke off while answering {call.what}: {error}")
 
     def _limits(self, call: Call) -> httpx.Timeout:
