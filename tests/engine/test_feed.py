@@ -91,6 +91,7 @@ class Line:
         async with anyio.create_task_group() as tasks:
             with anyio.fail_after(100_000):
                 tasks.start_soon(self.feed.run)
+                tasks.start_soon(self.gate.run)
                 await self.events.until_connected()
                 yield
             tasks.cancel_scope.cancel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from tests.engine.harness import MAIN, House, agent, message, record, records, reply, running
+from tests.engine.harness import MAIN, House, Policies, agent, message, record, records, reply, running
 from tests.fakes.gateway_events import FakeGatewayEvents
 from wa_supervisor.domain.errors import GatewayAnswerError
 from wa_supervisor.domain.gateway import GatewayStatus
@@ -13,6 +13,7 @@ from wa_supervisor.domain.integration import Defaults
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.names import GatewayName, IntegrationId
 from wa_supervisor.domain.observations import Abandoned, GatewayChanged, MessageLeftOut, Trouble
+from wa_supervisor.engine.policies import SessionPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -243,7 +244,8 @@ async def test_messages_held_for_a_successor_that_never_comes_are_counted() -> N
 
 async def test_a_nameless_qr_makes_only_those_look_that_wait_for_one() -> None:
     names = [f"s{number}" for number in range(50)]
-    async with running(records(*names)) as house:
+    policies = Policies(sessions=SessionPolicy(poll_connected=1e9))
+    async with running(records(*names), policies=policies) as house:
         await house.until(lambda: set(house.states().values()) == {State.RUNNING})
         before = house.gateway.calls["report"]
         for _ in range(9):

@@ -7,18 +7,22 @@ is given up after a minute and there is no event for that; CONNECTED may stand o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import anyio
 
 from wa_supervisor.domain.errors import (
+    BrowserGoneError,
     LoginGivenUpError,
     SessionClosedError,
     StuckStartError,
-    ZombieError,
 )
+from wa_supervisor.domain.evidence import in_words, sureness
 from wa_supervisor.domain.gateway import GatewayStatus, SessionReport
 from wa_supervisor.domain.lifecycle import Cause
 from wa_supervisor.domain.status import LoginOffer
 from wa_supervisor.engine.situation import DOUBTS, Situation
+from wa_supervisor.engine.vitals import Vitals
 
 LOGIN_STATUSES = frozenset({GatewayStatus.QRCODE, GatewayStatus.PHONECODE})
 """A person must do something."""
@@ -26,11 +30,31 @@ LOGIN_STATUSES = frozenset({GatewayStatus.QRCODE, GatewayStatus.PHONECODE})
 CLOSED = SessionReport(status=GatewayStatus.CLOSED)
 
 
-async def bring_up(here: Situation) -> None:
-    """Return once the session is connected. Raises what `Life` decides on."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstLook:
+    """What the gateway says of a session, and what its page says, if it is said to be connected."""
+
+    report: SessionReport
+    has_page: bool
+
+
+async def first_look(here: Situation) -> FirstLook:
+    """Ask the gateway about the session, at once: whoever calls this has waited for its turn."""
     here.record.move(Cause.START, "Starting", "asking the gateway about the session")
     here.login_code = None
-    report = await _report_without_lies(here)
+    report = await here.gateway.report(here.access)
+    is_connected = report.status is GatewayStatus.CONNECTED
+    return FirstLook(report=report, has_page=is_connected and await here.gateway.is_connected(here.access))
+
+
+async def bring_up(here: Situation, look: FirstLook) -> None:
+    """Return once the session is connected. Raises what `Life` decides on."""
+    if not look.has_page:
+        await _start(here, await _without_lies(here, look.report))
+    here.stuck_starts = 0
+
+
+async def _start(here: Situation, report: SessionReport) -> None:
     rounds = 0
     while report.status is not GatewayStatus.CONNECTED:
         if report.status in LOGIN_STATUSES:
@@ -40,21 +64,28 @@ async def bring_up(here: Situation) -> None:
             _give_up_after(here, rounds)
             report = await _start_in_turn(here, report)
     await _wait_for_page(here)
-    here.stuck_starts = 0
 
 
-async def _report_without_lies(here: Situation) -> SessionReport:
-    report = await here.gateway.report(here.access)
+async def _without_lies(here: Situation, report: SessionReport) -> SessionReport:
+    """Give what is true of a session whose page is not connected; one that is said to be gets a few looks more."""
     if report.status is not GatewayStatus.CONNECTED:
         return report
-    for look in range(1, DOUBTS + 1):
-        if await here.gateway.is_connected(here.access):
-            return report
-        here.record.move(Cause.START, "Zombie", f"reported CONNECTED, but its page is not; look {look} of {DOUBTS}")
+    vitals = here.vitals = Vitals()
+    vitals.page(is_there=False)
+    while vitals.pages_gone < DOUBTS:
+        here.record.move(Cause.START, "BrowserGone", f"reported CONNECTED, but {_doubt(vitals)}")
         await anyio.sleep(here.policy.poll_starting)
-    here.record.move(Cause.START, "Zombie", "reported CONNECTED while its page is not: closing it to start anew")
+        vitals.page(is_there=await here.poll_page())
+        if not vitals.pages_gone:
+            return report
+    here.record.move(Cause.START, "BrowserGone", f"reported CONNECTED, but {_doubt(vitals)}; closing it to start anew")
     await here.gateway.close(here.access)
     return CLOSED
+
+
+def _doubt(vitals: Vitals) -> str:
+    evidence = vitals.evidence()
+    return in_words(evidence, sureness(evidence))
 
 
 async def _start_in_turn(here: Situation, report: SessionReport) -> SessionReport:
@@ -72,7 +103,7 @@ async def _wait_for_start(here: Situation, report: SessionReport) -> SessionRepo
     deadline = anyio.current_time() + here.policy.start_timeout
     was_starting = report.status is GatewayStatus.INITIALIZING
     while anyio.current_time() < deadline:
-        report = await here.gateway.report(here.access)
+        report = await here.poll()
         if report.status in LOGIN_STATUSES or report.status is GatewayStatus.CONNECTED:
             return report
         if report.status is GatewayStatus.INITIALIZING:
@@ -102,7 +133,9 @@ async def _wait_for_login(here: Situation, report: SessionReport, rounds: int) -
     is_code = report.status is GatewayStatus.PHONECODE
     what = "enter the pairing code on the phone" if is_code else "scan the QR code with the phone"
     tries = f" (try {rounds + 1} of {here.policy.login_rounds})" if rounds else ""
-    here.record.move(Cause.LOGIN_NEEDED, "LoginNeeded", f"{what}: wa-supervisor login {name}{tries}")
+    why = "the login was lost (the phone removed the device, or WhatsApp ended it); " if here.was_connected else ""
+    reason = "LoginLost" if here.was_connected else "LoginNeeded"
+    here.record.move(Cause.LOGIN_NEEDED, reason, f"{why}{what}: wa-supervisor login {name}{tries}")
     shown: LoginOffer | None = None
     while report.status in LOGIN_STATUSES:
         offer = _offer(here, report)
@@ -110,7 +143,7 @@ async def _wait_for_login(here: Situation, report: SessionReport, rounds: int) -
             shown = offer
             await here.show_login(offer)
         await here.bell.wait_for(here.policy.poll_starting)
-        report = await here.gateway.report(here.access)
+        report = await here.poll()
     await here.show_login(None)
     return report
 
@@ -125,14 +158,14 @@ def _give_up_after(here: Situation, rounds: int) -> None:
     if rounds >= here.policy.login_rounds:
         raise LoginGivenUpError(
             f"nobody logged in when asked {rounds} times; when the phone is at hand: "
-            f"wa-supervisor restart {here.integration.id}"
+            f"wa-supervisor release {here.integration.id}"
         )
 
 
 async def _wait_for_page(here: Situation) -> None:
     deadline = anyio.current_time() + here.policy.start_timeout
-    while not await here.gateway.is_connected(here.access):
+    while not await here.poll_page():
         if anyio.current_time() >= deadline:
             await here.gateway.close(here.access)
-            raise ZombieError("reported CONNECTED, but its page never was; closed, to be started again")
+            raise BrowserGoneError("reported CONNECTED, but its page never was; closed, to be started again")
         await here.bell.wait_for(here.policy.poll_starting)

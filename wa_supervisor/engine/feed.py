@@ -88,7 +88,7 @@ class Feed:
         self._policy = policy
         self._observe = observe
         self._listeners: dict[SessionName, Listener] = {}
-        self._stands = False
+        self._stands = self._was_refused = False
         self._booted_at: float | None = None
         self._connected_now = anyio.Event()
         self._held: dict[SessionName, list[InboundMessage]] = {}
@@ -136,7 +136,7 @@ class Feed:
 
     def connected(self) -> None:
         """Take the word of the adapter that the connection stands."""
-        self._stands = True
+        self._stands, self._was_refused = True, False
         self._observe(GatewayChanged(gateway=self.name, what="feed_connected", message=""))
         self._gate.report_feed(stands=True)
         self._connected_now.set()
@@ -169,11 +169,15 @@ class Feed:
                 return False
 
     async def _listen_once(self) -> None:
+        if self._was_refused:
+            await self._gate.look()  # one question to a gateway that may be away; while it is, nobody else asks
+        await self._gate.wait_answers()
         why = "the event connection ended"
         try:
             await self._events.listen(self, EVENT_NAMES)
         except FeedLostError as error:
             why = str(error)
+            self._was_refused = not self._stands
             raise
         finally:
             if self._stands:

@@ -1,30 +1,45 @@
-"""The gate of one gateway: open while the gateway answers and its events arrive.
+"""The gate of one gateway: open while the gateway answers, its events arrive and its sessions do not fail by the dozen.
 
 One gate for all sessions of a gateway. Whoever finds the gateway unreachable says so here; the gate closes, one probe
 asks for all, and it opens again when the probe is answered. A gateway's event connection (the feed) counts too: a
-gateway that can be commanded but not heard would lose every message.
+gateway that can be commanded but not heard would lose every message. And when half of the sessions fail within a short
+time, the gateway is to blame even if it answers: the gate closes for a while, at no cost to the sessions.
 
-It also gives out turns to start browsers, because each takes a core of the gateway's host for seconds.
+A gateway that comes and goes is held longer each time. Sessions come back through a turnstile. The gate also gives out
+turns to start browsers, because each takes a core of the gateway's host for seconds.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
 
-from wa_supervisor.domain.errors import GatewayUnreachableError
-from wa_supervisor.domain.names import GatewayName
-from wa_supervisor.domain.observations import GatewayChanged, Observer
+from wa_supervisor.domain.budget import Budget
+from wa_supervisor.domain.errors import GatewayUnreachableError, WaSupervisorError
+from wa_supervisor.domain.names import GatewayName, IntegrationId
+from wa_supervisor.domain.observations import GatewayAnswered, GatewayChanged, Observer
+from wa_supervisor.engine.pacer import Pacer
 from wa_supervisor.engine.policies import GatePolicy
 from wa_supervisor.engine.ports import Gateway
 from wa_supervisor.engine.switch import Switch
+from wa_supervisor.engine.turnstile import Turnstile
+
+JITTER = 0.05
+"""Share by which probes are spread: only those of other gateways are to be avoided."""
+
+LOOK_LONGEST = 1.0
+"""Seconds for a question whether the gateway is there at all: while it is asked, its events may be missed."""
+
+CLOCKS_DISAGREE = 5.0
+"""Seconds by which the gateway's uptime may seem to fall although it did not restart: a slow answer, two clocks."""
 
 
 class Gate:
-    """Whether a gateway may be used, and whose turn it is to start."""
+    """Whether a gateway may be used, and whose turn it is."""
 
     def __init__(self, gateway: Gateway, policy: GatePolicy, observe: Observer) -> None:
         self._gateway = gateway
@@ -33,12 +48,22 @@ class Gate:
         self._answers = Switch(on=True)
         self._open = Switch()
         self._feed_stands = False
-        self._turns = anyio.CapacityLimiter(policy.starts_at_once)
+        self._members: set[IntegrationId] = set()
+        self._failing: dict[IntegrationId, float] = {}
+        self._closures = Budget(limit=0.0, half_life=policy.flapping_half_life)
+        self._held_until = -math.inf
+        self._hold_changed = anyio.Event()
+        self._next_probe = math.inf
+        self._starts = anyio.CapacityLimiter(policy.starts_at_once)
         self._spacing = anyio.Lock()
         self._next_start = 0.0
         self._reason: str | None = None
         self._waiting = 0
         self._news = anyio.Event()
+        self._turnstile = Turnstile(policy.admissions)
+        self.pacer = Pacer(policy.poll_share, self._answered_in)
+        self.blamed_since = math.inf
+        """Failures of its sessions since then are the gateway's, by the engine's clock."""
         self.on_close: Callable[[], None] = lambda: None
         """Called when the gate closes, so that those who wait for something else look up."""
 
@@ -56,6 +81,11 @@ class Gate:
         return self._open.is_on
 
     @property
+    def answers(self) -> bool:
+        """Whether it answers as far as is known: enough to close a session, not to run one."""
+        return self._answers.is_on
+
+    @property
     def reason(self) -> str:
         """Why it is closed, for a person."""
         return self._reason or "connecting for the first time"
@@ -66,13 +96,42 @@ class Gate:
         return not self.is_open and self._reason is not None
 
     @property
+    def next_look(self) -> float | None:
+        """Seconds until it may open, if that is known."""
+        at = self._held_until if self._answers.is_on else self._next_probe
+        seconds = at - anyio.current_time()
+        return seconds if 0 < seconds < math.inf else None
+
+    @property
     def waiting_turns(self) -> int:
         """How many wait for their turn to start."""
         return self._waiting
 
+    @property
+    def members(self) -> int:
+        """How many sessions live behind it."""
+        return len(self._members)
+
+    def join(self, session: IntegrationId) -> None:
+        """Count a session as one of the gateway's."""
+        self._members.add(session)
+
+    def leave(self, session: IntegrationId) -> None:
+        """Count it no more."""
+        self._members.discard(session)
+        self._failing.pop(session, None)
+
     async def wait_open(self) -> None:
         """Wait until the gateway may be used."""
         await self._open.wait_on()
+
+    async def wait_answers(self) -> None:
+        """Wait until it answers, as far as is known."""
+        await self._answers.wait_on()
+
+    async def wait_closed(self) -> None:
+        """Wait until the gateway may not be used."""
+        await self._open.wait_off()
 
     async def wait_news(self) -> None:
         """Wait until it opens or closes, or is closed for another reason."""
@@ -91,40 +150,106 @@ class Gate:
             self._close_for(reason)
         self._decide()
 
+    def report_failure(self, session: IntegrationId) -> None:
+        """Take that a session failed in a way that may be the gateway's fault; close if too many did."""
+        now = anyio.current_time()
+        oldest = now - self._policy.failing_window
+        self._failing = {name: at for name, at in self._failing.items() if at >= oldest}
+        self._failing[session] = now
+        failed, share = len(self._failing), self._policy.failing_share * len(self._members)
+        if self.is_open and failed >= max(self._policy.failing_least, share):
+            seconds = self._policy.failing_window
+            self.blamed_since = oldest
+            self._hold(at_least=1)
+            self._close_for(f"{failed} of its {len(self._members)} sessions failed within {seconds:.0f} s")
+            self._decide()
+
     async def run(self) -> None:
-        """Probe whenever the gateway does not answer, until cancelled."""
-        while True:
-            await self._answers.wait_off()
-            await anyio.sleep(self._policy.probe_interval * random.uniform(0.5, 1.5))  # noqa: S311  # jitter
-            await self._probe()
+        """Probe whenever the gateway does not answer, open when it may be used, let through; until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._turnstile.run)
+            tasks.start_soon(self._end_holds)
+            while True:
+                await self._answers.wait_off()
+                pause = self._policy.probe_interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # jitter
+                self._next_probe = anyio.current_time() + pause
+                await anyio.sleep(pause)
+                await self._probe()
+
+    @asynccontextmanager
+    async def passage(self, since: float) -> AsyncIterator[bool]:
+        """Wait for the turn to come back of a session that waits since `since`; False: the gate closed meanwhile."""
+        async with self._turnstile.passage(since) as is_let_through:
+            yield is_let_through and self.is_open
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a turn to start a browser, and keep it as long as the browser starts."""
         self._waiting += 1
         try:
-            await self._turns.acquire_on_behalf_of(token := object())
+            await self._starts.acquire_on_behalf_of(token := object())
         finally:
             self._waiting -= 1
         try:
             await self._keep_distance()
             yield
         finally:
-            self._turns.release_on_behalf_of(token)
+            self._starts.release_on_behalf_of(token)
+
+    async def began_after(self, moment: float) -> bool:
+        """Whether the gateway itself began to run after `moment`, by the engine's clock. Raises what `health` does."""
+        uptime = (await self._gateway.health()).uptime
+        return anyio.current_time() - uptime > moment + CLOCKS_DISAGREE
 
     async def _keep_distance(self) -> None:
         async with self._spacing:
             await anyio.sleep(max(0.0, self._next_start - anyio.current_time()))
             self._next_start = anyio.current_time() + self._policy.start_interval
 
+    async def look(self) -> None:
+        """Ask whether the gateway is there, unless it is known to be away: then the probe asks. Takes no long time."""
+        if not self.answers:
+            return
+        with anyio.move_on_after(LOOK_LONGEST):
+            try:
+                await self._gateway.health()
+            except GatewayUnreachableError as error:
+                self.report_unreachable(error)
+            except WaSupervisorError:
+                return  # it is there, and its sessions may tell more
+
     async def _probe(self) -> None:
+        asked = anyio.current_time()
         try:
             await self._gateway.health()
         except Exception as error:  # noqa: BLE001  # supervision border: a probe must not end the gateway's room
             self._close_for(str(error))
         else:
+            self._answered_in(anyio.current_time() - asked)
             self._answers.turn(on=True)
             self._decide()
+
+    async def _end_holds(self) -> None:
+        while True:
+            seconds = self._held_until - anyio.current_time()
+            if seconds > 0:
+                await anyio.sleep(seconds)
+                self._decide()
+            else:
+                await self._hold_changed.wait()
+
+    def _hold(self, *, at_least: int) -> None:
+        """Keep it closed for a while, twice as long for each closure that still counts, beyond the first."""
+        now = anyio.current_time()
+        flaps = max(at_least, round(self._closures.score(now)))
+        if flaps:
+            seconds = min(self._policy.hold_initial * 2 ** (flaps - 1), self._policy.hold_max)
+            self._held_until = max(self._held_until, now + seconds)
+            self._hold_changed.set()
+            self._hold_changed = anyio.Event()
+
+    def _answered_in(self, seconds: float) -> None:
+        self._observe(GatewayAnswered(gateway=self.name, seconds=seconds))
 
     def _close_for(self, reason: str) -> None:
         if reason != self._reason:
@@ -136,12 +261,21 @@ class Gate:
         self._news = anyio.Event()
 
     def _decide(self) -> None:
-        should_be_open = self._answers.is_on and self._feed_stands
-        if should_be_open == self._open.is_on:
-            return
-        self._open.turn(on=should_be_open)
-        self._tell_news()
-        what = "gate_opened" if should_be_open else "gate_closed"
-        self._observe(GatewayChanged(gateway=self.name, what=what, message="" if should_be_open else self.reason))
-        if not should_be_open:
-            self.on_close()
+        is_held = anyio.current_time() < self._held_until
+        should_be_open = self._answers.is_on and self._feed_stands and not is_held
+        if should_be_open != self._open.is_on:
+            self._open.turn(on=should_be_open)
+            (self._opened if should_be_open else self._closed)()
+            self._tell_news()
+
+    def _opened(self) -> None:
+        self._failing.clear()
+        self.blamed_since = math.inf
+        self._observe(GatewayChanged(gateway=self.name, what="gate_opened", message=""))
+
+    def _closed(self) -> None:
+        self._hold(at_least=0)  # before this one is counted: the first costs nothing
+        self._closures = self._closures.charged(anyio.current_time())
+        self._turnstile.turn_all_away()
+        self._observe(GatewayChanged(gateway=self.name, what="gate_closed", message=self.reason))
+        self.on_close()

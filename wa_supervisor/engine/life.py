@@ -1,11 +1,12 @@
 """The life of one session at its gateway: brought up, watched, brought back.
 
-    gate open? -> bring up (start, login) -> running, watched -> failed? -> backoff -> again
+    gate open? -> its turn -> bring up (start, login) -> running, watched -> failed? -> backoff -> again
 
-Whatever fails raises one of our errors; tenacity waits, with full jitter and a cap, and the steps begin again. After a
-healthy spell the count is fresh. While the gateway itself is away the session is held, at no cost to its count. What
-does not pass by itself ends in quarantine until the record changes or the operator says restart. Nothing here ever logs
-a session out or clears its data.
+What is done about a failure stands in `wa_supervisor.domain.decisions`. What may pass is tried again: tenacity waits,
+with full jitter and a cap, and after a healthy spell or an outage of the gateway the count is fresh. While the gateway
+is to blame the session is held, at no cost to its budget. What does not pass by itself ends in quarantine until the
+record changes or the operator releases it; what nobody understands does so when it is over its budget, and is then
+tried now and then. Nothing here ever logs a session out or clears its data.
 """
 
 from __future__ import annotations
@@ -17,133 +18,276 @@ from typing import NoReturn
 
 import anyio
 
-from wa_supervisor.domain.errors import GatewayUnreachableError, PermanentError, WaSupervisorError
-from wa_supervisor.domain.lifecycle import Cause
-from wa_supervisor.domain.observations import Observer, Trouble
-from wa_supervisor.engine.bring_up import bring_up
-from wa_supervisor.engine.retrying import patient
+from wa_supervisor.domain.budget import Budget
+from wa_supervisor.domain.decisions import DECISIONS, Decision, Happening, Then, gravest, happening_of
+from wa_supervisor.domain.errors import (
+    GatewayUnreachableError,
+    LeakedCancellationError,
+    TemporaryError,
+    WaSupervisorError,
+)
+from wa_supervisor.domain.lifecycle import TRANSITIONS, Cause
+from wa_supervisor.domain.observations import Trouble
+from wa_supervisor.engine.bring_up import bring_up, first_look
+from wa_supervisor.engine.retrying import is_being_cancelled, patient
 from wa_supervisor.engine.situation import Situation
-from wa_supervisor.engine.watch import watch
+from wa_supervisor.engine.vitals import Vitals
+from wa_supervisor.engine.watch import Watch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
     """Why a life begins anew."""
 
+    cause: Cause
+    """`RESTART`, `CHANGED`, `RELEASE` or `PROBE`."""
     reason: str
     message: str
     closes_first: bool
     """Whether the browser is closed at the gateway before it is started again."""
 
 
+class _GivenUpError(Exception):
+    """The session is to be quarantined."""
+
+    def __init__(self, error: BaseException, decision: Decision) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.decision = decision
+
+
+class _SpellOverError(Exception):
+    """The count of failed attempts is to begin anew: there is none to blame on the session."""
+
+
 class Life:
     """Keeps one session alive."""
 
-    def __init__(self, here: Situation, *, on_running: Callable[[], Awaitable[None]], observe: Observer) -> None:
+    def __init__(self, here: Situation, *, on_running: Callable[[], Awaitable[None]]) -> None:
         self._here = here
         self._on_running = on_running
-        self._observe = observe
         self._scope = anyio.CancelScope()
         self._restart: Restart | None = None
         self._running_since: float | None = None
+        self._waiting_since = anyio.current_time()
+        self._given_up: _GivenUpError | None = None
+        self._budget = here.record.budget or self._fresh_budget()
+        self._set_budget(self._budget)
 
     async def keep(self) -> NoReturn:
         """Keep the session alive until cancelled."""
-        while True:
-            with anyio.CancelScope() as self._scope:
-                if self._restart is not None:
-                    await self._begin_anew(self._restart)
-                await self._keep_trying()
+        gate, name = self._here.gate, self._here.integration.id
+        gate.join(name)
+        try:
+            while True:
+                with anyio.CancelScope() as self._scope:
+                    await self._begin_anew()
+                    await self._keep_trying()
+        finally:
+            gate.leave(name)
+            self._here.record.unblock("gate")
 
     def restart(self, restart: Restart) -> None:
         """Begin anew, at once, with a fresh count."""
         self._restart = restart
         self._scope.cancel()
 
-    async def _begin_anew(self, restart: Restart) -> None:
-        record = self._here.record
-        record.move(Cause.RESTART, restart.reason, restart.message)
-        record.restarts += 1
-        if restart.closes_first:
-            await self._close_quietly()
+    async def _begin_anew(self) -> None:
+        restart, record = self._restart, self._here.record
         self._restart = None
+        if restart is None or (record.state, restart.cause) not in TRANSITIONS:
+            return  # given up, or released, in the very moment
+        self._given_up = None
+        record.move(restart.cause, restart.reason, restart.message)
+        record.restarts += 1
+        self._set_budget(self._fresh_budget())
+        if restart.closes_first:
+            self._restart = restart  # until it is closed: another restart meanwhile takes its place
+            await self._close_first()
+            self._restart = None
 
-    async def _close_quietly(self) -> None:
-        try:
-            await self._pass_gate()
-            await self._here.gateway.close(self._here.access)
-        except WaSupervisorError as error:
-            message = f"closing before the restart failed, starting all the same: {error}"
-            self._observe(Trouble(where="close", message=message, integration=self._here.integration.id))
+    async def _close_first(self) -> None:
+        """Close the browser, as soon as the gateway is there."""
+        here = self._here
+        while True:
+            await self._wait_at_gate()
+            try:
+                await here.gateway.close(here.access)
+            except GatewayUnreachableError as error:
+                here.gate.report_unreachable(error)
+                continue
+            except WaSupervisorError as error:
+                message = f"closing before the restart failed, starting all the same: {error}"
+                here.observe(Trouble(where="close", message=message, integration=here.integration.id))
+            return
 
     async def _keep_trying(self) -> NoReturn:
-        try:
-            while True:
+        while True:
+            if self._given_up is not None:
+                await self._stay_quarantined(self._given_up)
+            try:
                 await self._one_spell()
-        except PermanentError as error:
-            self._here.record.move(Cause.GIVE_UP, error.reason, str(error))
-            await anyio.sleep_forever()
-        raise AssertionError("sleep_forever ends by cancellation only")
+            except _SpellOverError:
+                self._here.record.attempt = 0
+            except _GivenUpError as given_up:
+                self._given_up = given_up
+                self._here.record.move(Cause.GIVE_UP, _reason(given_up.error), _message(given_up.error))
 
-    async def _one_spell(self) -> None:
+    async def _stay_quarantined(self, given_up: _GivenUpError) -> None:
+        """Wait in quarantine: for ever, or where nobody knows the cause until it is worth a try."""
+        if given_up.decision.then is Then.QUARANTINE:
+            await anyio.sleep_forever()
+        record = self._here.record
+        pause = self._here.policy.quarantine_probe * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
+        times = f"failed {self._budget.score(anyio.current_time()):.0f} times lately"
+        advice = f"to try it now: wa-supervisor release {self._here.integration.id}"
+        error = given_up.error
+        record.move(Cause.GIVE_UP, _reason(error), f"{_message(error)}; {times}; {advice}", next_in=pause)
+        await anyio.sleep(pause)
+        self._given_up = None
+        record.move(Cause.PROBE, "Probing", "tried again, to see whether the cause has passed")
+
+    async def _one_spell(self) -> NoReturn:
         """Try until a session that had been healthy fails; the next spell counts from one again."""
         policy = self._here.policy
-        async for attempt in patient(policy.backoff_initial, policy.backoff_max, tell=self._back_off):
+        ends = (_SpellOverError, _GivenUpError)
+        tries = patient(policy.backoff_initial, policy.backoff_max, tell=self._back_off, sleep=self._sleep, unless=ends)
+        async for attempt in tries:
             with attempt:
-                try:
-                    await self._live()
-                except Exception as error:
-                    if isinstance(error, PermanentError) or not self._was_healthy():
-                        raise
-                    delay = random.uniform(0, policy.backoff_initial)  # noqa: S311  # jitter
-                    self._back_off(error, delay, 1)
-                    await anyio.sleep(delay)
+                await self._live_and_judge()
+        raise AssertionError("a spell ends by an exception only")
 
-    async def _live(self) -> None:
-        """Live until a failure, or until a healthy spell ended without one, so that the next counts from one again."""
+    async def _sleep(self, seconds: float) -> None:
+        """Back off; a gate that closes ends it, because then the gateway is to blame."""
+        with anyio.move_on_after(seconds):
+            await self._here.gate.wait_closed()
+            raise _SpellOverError
+
+    async def _live_and_judge(self) -> NoReturn:
+        """Live until a failure; raise it if it is to be backed off from, or what is to be done instead."""
         while True:
             self._running_since = None
-            await self._pass_gate()
-            try:
-                await bring_up(self._here)
-                await self._run()
-            except GatewayUnreachableError as error:
-                self._here.gate.report_unreachable(error)
+            failure = await self._live_until_failure()
+            if failure is not None:
+                await self._judge(failure)
             if self._was_healthy():
+                raise _SpellOverError
+
+    async def _live_until_failure(self) -> BaseException | None:
+        try:
+            await self._live()
+        except _SpellOverError:
+            raise
+        except (Exception, BaseExceptionGroup) as failure:  # supervision border: the table says what is done about it
+            if is_being_cancelled():
+                raise
+            return failure
+        except anyio.get_cancelled_exc_class() as cancellation:
+            if is_being_cancelled():
+                raise
+            return LeakedCancellationError(f"a cancellation that nobody gave: {cancellation!r}")
+        return None
+
+    async def _judge(self, failure: BaseException) -> None:
+        """Do what the table says. Returns to have it tried again at once."""
+        happening, error = happening_of(failure), gravest(failure)
+        decision = DECISIONS[happening]
+        self._tell_of(happening, error)
+        if decision.costs:
+            self._set_budget(self._budget.charged(anyio.current_time()))
+        if decision.blames_gateway:
+            self._here.gate.report_failure(self._here.integration.id)
+        if self._is_given_up(decision):
+            raise _GivenUpError(error, decision)
+        if decision.then is Then.ANEW:
+            self._here.record.move(Cause.RESTART, _reason(error), _message(error))
+        elif decision.backs_off and self._here.gate.is_open:
+            await self._back_off_from(error)
+
+    def _tell_of(self, happening: Happening, error: BaseException) -> None:
+        here = self._here
+        if isinstance(error, GatewayUnreachableError):
+            here.gate.report_unreachable(error)
+        if happening is Happening.UNKNOWN:
+            message = "a session failed in a way that nobody foresaw"
+            here.observe(Trouble(where="session", message=message, error=error, integration=here.integration.id))
+
+    def _is_given_up(self, decision: Decision) -> bool:
+        if decision.then is Then.AGAIN_WITHIN_BUDGET:
+            return self._here.gate.is_open and self._budget.is_spent(anyio.current_time())
+        return decision.then is Then.QUARANTINE
+
+    async def _back_off_from(self, error: BaseException) -> None:
+        if not self._was_healthy():
+            raise error if isinstance(error, Exception) else RuntimeError(_message(error)) from error
+        asked = error.retry_after if isinstance(error, TemporaryError) else None
+        delay = max(random.uniform(0, self._here.policy.backoff_initial), asked or 0.0)  # noqa: S311  # jitter
+        self._back_off(error, delay, 1)
+        await self._sleep(delay)
+
+    async def _live(self) -> None:
+        """Live until the gate closes or a login is asked for (return), or a failure (raise)."""
+        here = self._here
+        if await self._wait_at_gate():
+            raise _SpellOverError  # what had failed before is not counted on
+        async with here.gate.passage(self._waiting_since) as may_pass:
+            if not may_pass:
                 return
+            look = await first_look(here)
+        await bring_up(here, look)
+        if not here.gate.is_open:
+            return
+        await self._run()
 
     async def _run(self) -> None:
         here = self._here
-        if not here.gate.is_open:
-            return
         here.record.attempt = 0
         here.record.move(Cause.CONNECTED, "Connected", "connected")
-        self._running_since = anyio.current_time()
+        here.was_connected, here.vitals = True, Vitals()
+        self._running_since = self._waiting_since = anyio.current_time()
         await here.show_login(None)
-        await self._on_running()
-        await watch(here)
+        await here.in_time("typing", "typing may still be shown", self._on_running)
+        try:
+            await Watch(here).keep()
+        finally:
+            self._waiting_since = anyio.current_time()
 
-    async def _pass_gate(self) -> None:
-        gate = self._here.gate
+    async def _wait_at_gate(self) -> bool:
+        """Wait until the gate is open; say whether the session was held for that."""
+        gate, record = self._here.gate, self._here.record
+        is_held = False
         while not gate.is_open:
             if gate.was_refused:
+                is_held = True
                 message = f"gateway {gate.name} is away: {gate.reason}"
-                self._here.record.move(Cause.HOLD, "GatewayAway", message)
+                self._set_budget(self._budget.refunded(gate.blamed_since))
+                record.attempt = 0
+                record.block("gate", message)
+                record.move(Cause.HOLD, "GatewayAway", message, next_in=gate.next_look)
             await gate.wait_news()
+        record.unblock("gate")
+        return is_held
 
     def _was_healthy(self) -> bool:
         since = self._running_since
         return since is not None and anyio.current_time() - since >= self._here.policy.healthy_after
 
+    def _fresh_budget(self) -> Budget:
+        return Budget(limit=self._here.policy.budget, half_life=self._here.policy.budget_half_life)
+
+    def _set_budget(self, budget: Budget) -> None:
+        self._budget = self._here.record.budget = budget
+
     def _back_off(self, error: BaseException, delay: float, attempt: int) -> None:
         record = self._here.record
         record.attempt = attempt
         record.restarts += 1
-        if isinstance(error, WaSupervisorError):
-            reason, message = error.reason, str(error)
-        else:
-            reason, message = "InternalError", f"{type(error).__name__}: {error}"
-            self._observe(
-                Trouble(where="session", message="a session failed", error=error, integration=record.wanted.id)
-            )
-        record.move(Cause.FAILED, reason, message, next_in=delay)
+        record.move(Cause.FAILED, _reason(error), _message(error), next_in=delay)
+
+
+def _reason(error: BaseException) -> str:
+    return error.reason if isinstance(error, WaSupervisorError) else "InternalError"
+
+
+def _message(error: BaseException) -> str:
+    return str(error) if isinstance(error, WaSupervisorError) else f"{type(error).__name__}: {error}"

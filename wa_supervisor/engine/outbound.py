@@ -74,6 +74,7 @@ class Outbound:
         policy: OutboundPolicy,
         observe: Observer,
         is_alive: Callable[[], None],
+        is_silent: Callable[[], None],
         look_again: Callable[[], None],
     ) -> None:
         self.integration = integration
@@ -86,6 +87,7 @@ class Outbound:
         self._policy = policy
         self._observe = observe
         self._is_alive = is_alive
+        self._is_silent = is_silent
         self._look_again = look_again
         self._in_flight = anyio.CapacityLimiter(policy.in_flight_per_session)
         self._lanes: Lanes[ChatId, _Waiting] = Lanes(
@@ -209,6 +211,7 @@ class Outbound:
         for stanza in sent.stanzas:
             ack = await self._acks.wait(stanza, until - anyio.current_time())
             if ack is None:
+                self._is_silent()
                 message = f"the gateway took it, but WhatsApp did not confirm it in {self._policy.ack_timeout:g} s"
                 return Death(reason="NoAck", message=message, is_unknown=True)
             if ack < 0:

@@ -43,12 +43,22 @@ class full_jitter(wait_base):  # noqa: N801  # tenacity names its wait strategie
         return max(self._spread(retry_state), asked or 0.0)
 
 
-def patient(initial: float, longest: float, *, tell: Tell) -> AsyncRetrying:
-    """Retry for ever what may pass by itself, unknown exceptions included; a `PermanentError` goes through at once."""
+def patient(
+    initial: float,
+    longest: float,
+    *,
+    tell: Tell,
+    sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    unless: tuple[type[Exception], ...] = (),
+) -> AsyncRetrying:
+    """Retry for ever what may pass by itself, unknown exceptions included.
+
+    A `PermanentError` and one of `unless` go through at once, and so does what `sleep` raises.
+    """
     return AsyncRetrying(
-        sleep=anyio.sleep,
+        sleep=sleep,
         wait=full_jitter(initial, longest),
-        retry=retry_if_exception(_may_pass),
+        retry=retry_if_exception(lambda error: _may_pass(error) and not isinstance(error, unless)),
         before_sleep=_teller(tell),
         reraise=True,
     )

@@ -6,23 +6,24 @@ of the same session at the same gateway for the same agent begins the life anew 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
 
-from wa_supervisor.domain.errors import WaSupervisorError
 from wa_supervisor.domain.gateway_events import LoginOffered
 from wa_supervisor.domain.integration import Integration
-from wa_supervisor.domain.lifecycle import Cause, State
+from wa_supervisor.domain.lifecycle import TRANSITIONS, Cause, State
 from wa_supervisor.domain.messages import InboundMessage
 from wa_supervisor.domain.names import AgentId, IntegrationId
-from wa_supervisor.domain.observations import Observer, Trouble
+from wa_supervisor.domain.observations import Observer
 from wa_supervisor.domain.replies import Reply
 from wa_supervisor.domain.status import LoginOffer
 from wa_supervisor.domain.succession import must_close, needs_new_life
 from wa_supervisor.engine.dead_letter_office import DeadLetterOffice
 from wa_supervisor.engine.inbound import Inbound
 from wa_supervisor.engine.life import Life, Restart
+from wa_supervisor.engine.line import Line
 from wa_supervisor.engine.outbound import Outbound
 from wa_supervisor.engine.people import CachedPeople
 from wa_supervisor.engine.policies import InboundPolicy, OutboundPolicy, SessionPolicy, TypingPolicy
@@ -56,20 +57,23 @@ class Session:
         self._services = services
         self._record = record
         self._room = room
+        self._line = Line(room.gateway, services.sessions.call_timeout)
+        self._parts: set[str] = set()
         self._life_scope = anyio.CancelScope()
         self._life_ended = anyio.Event()
         self._here = Situation(
             integration=integration,
             record=record,
-            gateway=room.gateway,
+            gateway=self._line,
             gate=room.gate,
             policy=services.sessions,
-            show_login=self._show_login,
+            put_login_up=lambda offer: services.board.offer_login(integration.id, offer),
+            observe=services.observe,
         )
         self._typing = TypingIndicator(
             integration=integration.id,
             access=self._here.access,
-            gateway=room.gateway,
+            gateway=self._line,
             inbox=services.inbox,
             serving=record.serving,
             policy=services.typing,
@@ -77,7 +81,7 @@ class Session:
         )
         self._inbound = self._make_inbound(integration)
         self._outbound = self._make_outbound(integration)
-        self._life = Life(self._here, on_running=self._typing.switch_off_leftovers, observe=services.observe)
+        self._life = Life(self._here, on_running=self._typing.switch_off_leftovers)
 
     def __repr__(self) -> str:
         return f"<Session {self.id} {self._record.state.value}>"
@@ -110,15 +114,30 @@ class Session:
     async def run(self) -> None:
         """Live and carry until cancelled."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._typing.run)
-            tasks.start_soon(self._inbound.run)
-            tasks.start_soon(self._outbound.run)
+            tasks.start_soon(self._run_part, "typing", self._typing.run)
+            tasks.start_soon(self._run_part, "inbound", self._inbound.run)
+            tasks.start_soon(self._run_part, "outbound", self._outbound.run)
             try:
                 with self._life_scope:
-                    await self._life.keep()
+                    await self._run_part("life", self._life.keep)
             finally:
                 self._life_ended.set()
             await anyio.sleep_forever()  # draining: what waits is carried on
+
+    def unfinished(self) -> tuple[str, ...]:
+        """Name its parts that have not ended."""
+        return tuple(sorted(self._parts))
+
+    def cut_off(self) -> None:
+        """Let it do nothing more at its gateway: it did not stop when it was told to, and is left to itself."""
+        self._line.cut()
+
+    async def _run_part(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._parts.add(name)
+        try:
+            await work()
+        finally:
+            self._parts.discard(name)
 
     def follow(self, integration: Integration) -> None:
         """Follow a newer record of the same session, at the same gateway, for the same agent."""
@@ -129,13 +148,30 @@ class Session:
         self._outbound.integration = integration
         self._typing.access = self._here.access
         self._record.touched()
-        if needs_new_life(old, integration, is_serving=is_serving):
-            closes_first = must_close(old, integration) or integration.phone != old.phone
-            self.restart(Restart(reason="RecordChanged", message="the record changed", closes_first=closes_first))
+        is_quarantined = self._record.state is State.QUARANTINED
+        if is_quarantined or needs_new_life(old, integration, is_serving=is_serving):
+            self._life.restart(
+                Restart(
+                    cause=Cause.CHANGED,
+                    reason="RecordChanged",
+                    message="the record changed",
+                    closes_first=must_close(old, integration) or integration.phone != old.phone,
+                )
+            )
 
-    def restart(self, restart: Restart) -> None:
-        """Begin the life anew."""
-        self._life.restart(restart)
+    def restart(self, message: str) -> bool:
+        """Begin the life anew, browser and all; False: it is quarantined, which only a release ends."""
+        if (self._record.state, Cause.RESTART) not in TRANSITIONS:
+            return False
+        self._life.restart(Restart(cause=Cause.RESTART, reason="OperatorRestart", message=message, closes_first=True))
+        return True
+
+    def release(self, message: str) -> bool:
+        """End the quarantine; False: it is in none."""
+        if self._record.state is not State.QUARANTINED:
+            return False
+        self._life.restart(Restart(cause=Cause.RELEASE, reason="Released", message=message, closes_first=False))
+        return True
 
     async def drain(self, deadline: float) -> None:
         """End the life and carry what is in flight, for at most `deadline` seconds."""
@@ -181,13 +217,6 @@ class Session:
         """Look at the gateway now rather than at the next poll."""
         self._here.bell.ring()
 
-    async def _show_login(self, offer: LoginOffer | None) -> None:
-        try:
-            await self._services.board.offer_login(self.id, offer)
-        except WaSupervisorError as error:
-            message = f"the login cannot be shown: {error}"
-            self._services.observe(Trouble(where="login", message=message, integration=self.id))
-
     def _make_inbound(self, integration: Integration) -> Inbound:
         services = self._services
         return Inbound(
@@ -205,7 +234,7 @@ class Session:
         return Outbound(
             integration=integration,
             record=self._record,
-            gateway=self._room.gateway,
+            gateway=self._line,
             acks=self._room.feed.acks,
             outbox=services.outbox,
             office=services.office,
@@ -213,5 +242,6 @@ class Session:
             policy=services.outbound,
             observe=services.observe,
             is_alive=self._here.prove_alive,
+            is_silent=self._here.doubt_send,
             look_again=self.look_again,
         )

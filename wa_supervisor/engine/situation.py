@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import anyio
 
-from wa_supervisor.domain.gateway import SessionAccess, StartOptions
+from wa_supervisor.domain.errors import LeakedCancellationError, WaSupervisorError
+from wa_supervisor.domain.gateway import SessionAccess, SessionReport, StartOptions
 from wa_supervisor.domain.integration import Integration
+from wa_supervisor.domain.observations import Observer, Trouble
 from wa_supervisor.domain.status import LoginOffer
 from wa_supervisor.engine.gate import Gate
+from wa_supervisor.engine.line import Line
 from wa_supervisor.engine.policies import SessionPolicy
-from wa_supervisor.engine.ports import Gateway
 from wa_supervisor.engine.record import Record
+from wa_supervisor.engine.retrying import is_being_cancelled
 from wa_supervisor.engine.switch import Bell
+from wa_supervisor.engine.vitals import Vitals
 
 DOUBTS = 3
 """Looks in a row that must go wrong before a session counts as failed: a page may be offline for a moment."""
@@ -27,18 +30,23 @@ class Situation:
 
     integration: Integration
     record: Record
-    gateway: Gateway
+    gateway: Line
     gate: Gate
     policy: SessionPolicy
-    show_login: Callable[[LoginOffer | None], Awaitable[None]]
+    put_login_up: Callable[[LoginOffer | None], Awaitable[None]]
+    observe: Observer
     bell: Bell = field(default_factory=Bell)
     """Rung when somebody knows that a look at the gateway is worth it now."""
-    last_proof: float = -math.inf
-    """When a message or an ack last proved the session alive, by the engine's clock."""
+    vitals: Vitals = field(default_factory=Vitals)
+    """Its signs of life since it was last connected."""
     login_code: LoginOffer | None = None
     """The pairing code on offer: it comes as an event, no poll gives it."""
     stuck_starts: int = 0
     """Starts in a row that ended stuck."""
+    was_connected: bool = False
+    """Whether it ever was, so that a login that is asked for now was lost."""
+    is_in_doubt: bool = False
+    """Whether it is watched closely because something speaks against it."""
 
     @property
     def access(self) -> SessionAccess:
@@ -50,14 +58,53 @@ class Situation:
         """The full settings, which a start replaces at the gateway."""
         return StartOptions(phone=self.integration.phone, proxy=self.integration.proxy)
 
+    async def poll(self) -> SessionReport:
+        """Ask the gateway about the session, in turn with the other polls of that gateway."""
+        async with self.gate.pacer.turn():
+            return await self.gateway.report(self.access)
+
+    async def poll_page(self) -> bool:
+        """Have the gateway look at the session's page, in turn."""
+        async with self.gate.pacer.turn():
+            return await self.gateway.is_connected(self.access)
+
     def prove_alive(self) -> None:
         """Take a message or an ack as proof of life."""
-        self.last_proof = anyio.current_time()
+        self.vitals.proof()
+        if self.is_in_doubt:
+            self.bell.ring()
+
+    def doubt_send(self) -> None:
+        """Take that WhatsApp did not acknowledge a message."""
+        self.vitals.silent_send()
+        self.bell.ring()
 
     @property
     def is_proved_alive(self) -> bool:
         """Whether traffic proved it alive so lately that a poll would tell nothing new."""
-        return anyio.current_time() - self.last_proof < self.policy.alive_evidence
+        return anyio.current_time() - self.vitals.last_proof < self.policy.alive_evidence
+
+    async def show_login(self, offer: LoginOffer | None) -> None:
+        """Show, or with `None` take back, what a person needs to log the session in."""
+        await self.in_time("login", "the login cannot be shown", lambda: self.put_login_up(offer))
+
+    async def in_time(self, where: str, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what is only for people, in Redis: in time or not at all, and told if not."""
+        error: BaseException | None = None
+        with anyio.move_on_after(self.policy.store_timeout) as limit:
+            try:
+                await work()
+            except WaSupervisorError as failure:
+                error = failure
+            except anyio.get_cancelled_exc_class() as failure:
+                if is_being_cancelled():
+                    raise
+                error = LeakedCancellationError("a cancellation that nobody gave")
+                error.__cause__ = failure
+        if limit.cancelled_caught:
+            error = TimeoutError(f"not within {self.policy.store_timeout:g} s")
+        if error is not None:
+            self.observe(Trouble(where=where, message=f"{what}: {error}", integration=self.integration.id))
 
 
 def access_of(integration: Integration) -> SessionAccess:

@@ -1,67 +1,121 @@
 """Watching a session that runs: is it still what it is said to be?
 
 There is no event for a logout from the phone, a crashed browser or a lost login, so polling is the only way to learn
-them; and each poll costs the gateway, so none is made while traffic proves the session alive.
+them; and each poll costs the gateway, so none is made while traffic proves the session alive. What the polls cannot see
+(a dead connection to WhatsApp) is weighed with them: messages without acks, silence against expectation.
 """
 
 from __future__ import annotations
 
 import random
 
-from wa_supervisor.domain.errors import GatewayAnswerError, SessionClosedError, TemporaryError, ZombieError
-from wa_supervisor.domain.gateway import GatewayStatus
+import anyio
+
+from wa_supervisor.domain.errors import (
+    BrowserGoneError,
+    GatewayAnswerError,
+    GatewayRestartedError,
+    SessionClosedError,
+    SilentZombieError,
+    WaSupervisorError,
+    ZombieError,
+)
+from wa_supervisor.domain.evidence import Evidence, Verdict, in_words, judge
+from wa_supervisor.domain.gateway import GatewayStatus, SessionReport
 from wa_supervisor.domain.lifecycle import Cause
 from wa_supervisor.engine.bring_up import LOGIN_STATUSES
 from wa_supervisor.engine.situation import DOUBTS, Situation
 
 
-class LookAgain(Exception):  # noqa: N818  # not an error: the session must be brought up from what is there now
-    """The gateway asks for a login, or the gate closed."""
+class Watch:
+    """Watches one session from when it was connected."""
 
+    def __init__(self, here: Situation) -> None:
+        self._here = here
+        self._connected_at = anyio.current_time()
+        self._suspected_at: float | None = None
+        self._failed_looks = 0
 
-async def watch(here: Situation) -> None:
-    """Watch until the gate closes or a login is asked for (return), or the session fails (raise)."""
-    doubts = 0
-    while here.gate.is_open:
-        was_rung = await here.bell.wait_for(_pause(here, doubts))
-        if not here.gate.is_open:
-            return
-        if here.is_proved_alive and not was_rung and not doubts:
-            continue
+    async def keep(self) -> None:
+        """Watch until the gate closes or a login is asked for (return), or the session fails (raise)."""
+        here = self._here
+        # The first look comes after any part of the usual pause: many sessions are connected at the same time.
+        pause = self._pause() * random.random()  # noqa: S311  # jitter
         try:
-            doubt = await _doubt(here)
-        except LookAgain:
-            return
-        doubts = await _weigh(here, doubt, doubts)
+            while True:
+                was_rung = await here.bell.wait_for(pause)
+                if not here.gate.is_open:
+                    return
+                is_needed = was_rung or here.is_in_doubt or not here.is_proved_alive
+                if is_needed and not await self._look():
+                    return
+                pause = self._pause()
+        finally:
+            here.is_in_doubt = False
+
+    def _pause(self) -> float:
+        policy, gate = self._here.policy, self._here.gate
+        base = policy.poll_starting if self._here.is_in_doubt else policy.poll_connected
+        return gate.pacer.interval(base, 1 if self._here.is_in_doubt else gate.members) * random.uniform(0.8, 1.2)  # noqa: S311  # spread
+
+    async def _look(self) -> bool:
+        """Look at the session. False: a login is asked for. Raises what the session fails of."""
+        here = self._here
+        try:
+            report = await here.poll()
+            if report.status in LOGIN_STATUSES:
+                return False
+            if report.status is not GatewayStatus.CONNECTED:
+                raise await self._closed(report)
+            here.vitals.page(is_there=await here.poll_page())
+        except GatewayAnswerError as error:
+            self._failed_looks += 1
+            if self._failed_looks >= DOUBTS:
+                raise
+            self._doubt(error.reason, f"{error}; look {self._failed_looks} of {DOUBTS}")
+            return True
+        self._failed_looks = 0
+        await self._weigh()
+        return True
+
+    async def _closed(self, report: SessionReport) -> WaSupervisorError:
+        try:
+            is_gateways = await self._here.gate.began_after(self._connected_at)
+        except GatewayAnswerError:
+            is_gateways = False
+        if is_gateways:
+            return GatewayRestartedError("the gateway restarted, and with it went the session's browser")
+        return SessionClosedError(f"the gateway reports {report.status.value}: closed there, or from the phone")
+
+    async def _weigh(self) -> None:
+        here, policy = self._here, self._here.policy
+        evidence, now = here.vitals.evidence(), anyio.current_time()
+        opinion = judge(
+            evidence,
+            suspect_at=policy.suspect_at,
+            certain_at=policy.certain_at,
+            suspected_for=now - (now if self._suspected_at is None else self._suspected_at),
+        )
+        words = in_words(evidence, opinion.sureness)
+        if opinion.verdict is Verdict.ALIVE:
+            self._believe()
+        elif opinion.verdict is Verdict.SUSPECT or self._suspected_at is None:
+            self._suspected_at = now if self._suspected_at is None else self._suspected_at
+            self._doubt(_zombie(evidence).reason, f"suspected: {words}")
+        else:
+            await here.gateway.close(here.access)
+            raise _zombie(evidence)(f"{words}; closed, to be started again")
+
+    def _doubt(self, reason: str, message: str) -> None:
+        self._here.is_in_doubt = True
+        self._here.record.move(Cause.DOUBT, reason, message)
+
+    def _believe(self) -> None:
+        self._suspected_at = None
+        if self._here.is_in_doubt:
+            self._here.is_in_doubt = False
+            self._here.record.move(Cause.CONNECTED, "Connected", "connected, as it looks again")
 
 
-def _pause(here: Situation, doubts: int) -> float:
-    base = here.policy.poll_starting if doubts else here.policy.poll_connected
-    return base * random.uniform(0.8, 1.2)  # noqa: S311  # spread, so that the polls of many sessions do not meet
-
-
-async def _doubt(here: Situation) -> TemporaryError | None:
-    try:
-        report = await here.gateway.report(here.access)
-        if report.status in LOGIN_STATUSES:
-            raise LookAgain
-        if report.status is not GatewayStatus.CONNECTED:
-            raise SessionClosedError(f"the gateway reports {report.status.value}: closed there, or from the phone")
-        if await here.gateway.is_connected(here.access):
-            return None
-    except GatewayAnswerError as error:
-        return error
-    return ZombieError("the gateway reports CONNECTED, but its page is not connected")
-
-
-async def _weigh(here: Situation, doubt: TemporaryError | None, doubts: int) -> int:
-    if doubt is None:
-        if doubts:
-            here.record.move(Cause.CONNECTED, "Connected", "connected, as it looks again")
-        return 0
-    if doubts + 1 < DOUBTS:
-        here.record.move(Cause.DOUBT, doubt.reason, f"{doubt}; look {doubts + 1} of {DOUBTS}")
-        return doubts + 1
-    if isinstance(doubt, ZombieError):
-        await here.gateway.close(here.access)
-    raise doubt
+def _zombie(evidence: Evidence) -> type[ZombieError]:
+    return BrowserGoneError if evidence.pages_gone else SilentZombieError
