@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import anyio
 import httpx
@@ -45,11 +46,12 @@ class Daemon:
 
     async def until_said(self, pattern: str) -> re.Match[str]:
         """Wait until the log has a match."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.move_on_after(PATIENCE):
             while not (found := re.search(pattern, self.log)):
                 assert self.process.returncode is None, self.log
                 await anyio.sleep(LOOK)
-        return found
+            return found
+        raise AssertionError(f"no {pattern!r} in the log:\n{self.log}")
 
     async def until_running(self, count: int) -> None:
         """Wait until `status` shows that many running."""
@@ -82,22 +84,43 @@ async def running(config: Path) -> int:
     return sum(1 for each in json.loads(out)["sessions"] if each["state"] == "running") if out else 0
 
 
+Settings = Mapping[str, Mapping[str, object]]
+"""Section -> key -> value; the section `gateways` is for every gateway."""
+
+QUICK: Settings = {
+    "daemon": {"id": "test", "log_format": "text"},
+    "gateways": {"starts_at_once": 20, "start_interval": 0.01},
+    "sessions": {"poll_starting": 0.2, "poll_connected": 1.0, "alive_evidence": 0.5, "backoff_initial": 0.1},
+    "status": {"ttl": 6.0, "refresh": 1.0},
+    "admin": {"port": 0},
+}
+"""Quick enough for tests."""
+
+
 def write_config(
-    folder: Path, gateways: Mapping[str, SimulatedGateway], redis_url: str, database_url: str = "", more: str = ""
+    folder: Path,
+    gateways: Mapping[str, SimulatedGateway],
+    redis_url: str,
+    database_url: str = "",
+    *,
+    more: str = "",
+    settings: Settings = MappingProxyType({}),
 ) -> Path:
-    """Write a configuration for these servers, quick enough for tests."""
-    tables = "\n".join(
-        f'[gateways.{name}]\nurl = "{each.url}"\nsecret = "{each.secret}"\nstarts_at_once = 20\nstart_interval = 0.01'
-        for name, each in gateways.items()
-    )
+    """Write a configuration for these servers: `QUICK` with `settings` over it, and `more` as it is behind it."""
+    sections = {name: {**QUICK.get(name, {}), **settings.get(name, {})} for name in {**QUICK, **settings}}
+    for_each = sections.pop("gateways")
+    servers: dict[str, Mapping[str, object]] = {
+        f"gateways.{name}": {"url": each.url, "secret": each.secret, **for_each} for name, each in gateways.items()
+    }
+    stores: Settings = {"redis": {"url": redis_url}, "postgres": {"url": database_url}}
     path = folder / "config.toml"
-    path.write_text(
-        f'[daemon]\nid = "test"\nlog_format = "text"\n[redis]\nurl = "{redis_url}"\n'
-        f'[postgres]\nurl = "{database_url}"\n{tables}\n[sessions]\npoll_starting = 0.2\npoll_connected = 1.0\n'
-        f"alive_evidence = 0.5\nbackoff_initial = 0.1\n[status]\nttl = 6.0\nrefresh = 1.0\n[admin]\nport = 0\n{more}",
-        encoding="utf-8",
-    )
+    tables = {**sections, **stores, **servers}
+    path.write_text("\n".join(_table(name, tables[name]) for name in tables) + more, encoding="utf-8")
     return path
+
+
+def _table(name: str, values: Mapping[str, object]) -> str:
+    return "\n".join((f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""))
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import re
 import socket
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -17,14 +18,19 @@ from hypothesis import strategies as st
 
 from wa_supervisor.adapters.logs import LogFormat, LogObserver, LogPolicy, is_journal, masked_chat, set_up_logging
 from wa_supervisor.adapters.logs.formats import JournalFormatter, JsonFormatter, TextFormatter
+from wa_supervisor.adapters.logs.repeats import MOST_KNOWN, Repeats
 from wa_supervisor.domain.errors import GatewayAnswerError, StoreUnavailableError
 from wa_supervisor.domain.lifecycle import Cause, State
 from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId, SessionName
 from wa_supervisor.domain.observations import (
     Abandoned,
+    CommandAnswered,
     DuplicateDropped,
+    EventsDropped,
     EventUnattributed,
+    GatewayAnswered,
     GatewayChanged,
+    LeasesChanged,
     MessageHandedOver,
     MessageLeftOut,
     Observation,
@@ -33,6 +39,7 @@ from wa_supervisor.domain.observations import (
     ReplySent,
     SessionMoved,
     Trouble,
+    WishGuarded,
 )
 from wa_supervisor.domain.status import Transition
 
@@ -404,6 +411,15 @@ def test_single_messages_are_told_at_debug_only(
             Abandoned(integration=ACME, what="send", count=2),
             "<3>work abandoned at the deadline integration=acme what=send count=2",
         ),
+        (
+            CommandAnswered(integration=ACME, verb="restart", by="ana", is_accepted=True, message="restarting"),
+            "<6>command accepted verb=restart integration=acme by=ana why=restarting",
+        ),
+        (
+            CommandAnswered(integration=None, verb="fly", by="", is_accepted=False, message="no such command"),
+            '<4>command refused verb=fly why="no such command"',
+        ),
+        (EventsDropped(count=12), "<4>events dropped: Redis did not take them in time count=12"),
     ],
 )
 def test_what_an_operator_must_know_is_one_line(
@@ -480,6 +496,78 @@ def test_what_was_counted_is_told_by_any_later_observation_or_at_the_end(
     observer.flush()
     observer.flush()
     assert kept.lines() == ["<6>more sessions held count=1"]
+
+
+def away(integration: IntegrationId | None = None, what: str = "gone") -> Trouble:
+    return Trouble(where="status", message=f"try: {what}", error=StoreUnavailableError(what), integration=integration)
+
+
+def test_the_same_trouble_tried_again_is_told_once_a_minute_with_how_often(
+    observer: LogObserver, kept: Kept, clock: Clock
+) -> None:
+    for second in range(130):
+        clock.now = float(second)
+        observer.observe(away(what=f"gone for {second} s"))
+    assert kept.lines() == [
+        '<4>trouble where=status why="try: gone for 0 s" error_type=StoreUnavailableError',
+        '<4>trouble where=status why="try: gone for 60 s" error_type=StoreUnavailableError times=60',
+        '<4>trouble where=status why="try: gone for 120 s" error_type=StoreUnavailableError times=60',
+    ]
+
+
+def test_troubles_of_others_and_of_other_kinds_are_no_repetition(observer: LogObserver, kept: Kept) -> None:
+    observer.observe(away())
+    observer.observe(away(ACME))
+    observer.observe(Trouble(where="status", message="m", error=GatewayAnswerError("500")))
+    observer.observe(away())
+    observer.flush()
+    first, second, more = kept.lines()
+    assert "integration=" not in first
+    assert "integration=acme" in second
+    assert more == "<4>more troubles count=1 where=status"  # the third; the last one was told already
+
+
+def test_what_nobody_foresaw_is_told_each_time(observer: LogObserver, kept: Kept) -> None:
+    for _ in range(2):
+        observer.observe(Trouble(where="session", message="crashed", error=KeyError("surprise")))
+    assert len(kept.lines()) == 2
+
+
+def test_no_more_repetitions_are_remembered_than_a_bound() -> None:
+    repeats = Repeats(lambda: 0.0, 60.0)
+    for number in range(MOST_KNOWN + 1):
+        assert repeats.to_tell(number) == 1
+    assert repeats.to_tell(MOST_KNOWN) is None
+    assert repeats.to_tell(0) == 1
+
+
+def test_a_wish_that_is_held_back_is_told_when_that_begins_changes_and_ends(observer: LogObserver, kept: Kept) -> None:
+    for held_back in (6, 6, 4, 0, 0):
+        observer.observe(WishGuarded(stops_wanted=8, held_back=held_back, message="half of it is gone"))
+    assert kept.lines() == [
+        '<4>wish lost much at once and is not followed whole stops=8 held_back=6 why="half of it is gone"',
+        '<4>wish lost much at once and is not followed whole stops=8 held_back=4 why="half of it is gone"',
+        '<6>wish is followed whole again stops=8 held_back=0 why="half of it is gone"',
+    ]
+
+
+def test_leases_are_told_when_they_change(observer: LogObserver, kept: Kept) -> None:
+    for held, elsewhere in ((0, 0), (3, 0), (3, 0), (2, 1)):
+        observer.observe(LeasesChanged(held=held, elsewhere=elsewhere))
+    assert kept.lines() == ["<6>leases changed held=3 elsewhere=0", "<6>leases changed held=2 elsewhere=1"]
+
+
+def test_how_fast_a_gateway_answers_is_no_line_at_any_level(
+    observer: LogObserver, kept: Kept, logger: logging.Logger
+) -> None:
+    logger.setLevel(logging.DEBUG)
+    observer.observe(GatewayAnswered(gateway=MAIN, seconds=0.05))
+    assert kept.lines() == []
+
+
+@pytest.mark.parametrize("kind", get_args(Observation))
+def test_every_kind_of_observation_has_a_line_or_is_left_out_on_purpose(observer: LogObserver, kind: type) -> None:
+    assert kind in observer._writers
 
 
 def test_a_phone_number_for_a_name_is_masked(observer: LogObserver, kept: Kept) -> None:

@@ -13,17 +13,23 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from tests.fakes.gateway import FakeGateway
 from tests.programs import required_program
 from wa_supervisor.adapters.metrics import CONTENT_TYPE, Metrics, PerSession
 from wa_supervisor.adapters.metrics.labels import Names, Words
+from wa_supervisor.domain.errors import GatewayUnreachableError
 from wa_supervisor.domain.lifecycle import Cause, State
 from wa_supervisor.domain.messages import LeftOutReason
 from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId, SessionName
 from wa_supervisor.domain.observations import (
     Abandoned,
+    CommandAnswered,
     DuplicateDropped,
+    EventsDropped,
     EventUnattributed,
+    GatewayAnswered,
     GatewayChanged,
+    LeasesChanged,
     MessageHandedOver,
     MessageLeftOut,
     Observation,
@@ -32,8 +38,11 @@ from wa_supervisor.domain.observations import (
     ReplySent,
     SessionMoved,
     Trouble,
+    WishGuarded,
 )
-from wa_supervisor.domain.status import SessionStatus, Traffic, Transition
+from wa_supervisor.domain.status import Blocker, SessionStatus, Traffic, Transition
+from wa_supervisor.engine.gate import Gate
+from wa_supervisor.engine.policies import GatePolicy
 
 MAIN, SPARE = GatewayName("main"), GatewayName("spare")
 ACME = IntegrationId("acme")
@@ -112,6 +121,11 @@ EVERYTHING: Sequence[Observation] = (
     Reconciled(seconds=0.01, wanted=3, invalid=1, changed=2, error=None),
     Trouble(where="people", message="no database"),
     Abandoned(integration=ACME, what="send", count=2),
+    CommandAnswered(integration=ACME, verb="release", by="ana", is_accepted=False, message="not quarantined"),
+    WishGuarded(stops_wanted=9, held_back=6, message="half of the wish is gone"),
+    GatewayAnswered(gateway=MAIN, seconds=0.07),
+    EventsDropped(count=4),
+    LeasesChanged(held=3, elsewhere=2),
 )
 
 
@@ -142,6 +156,16 @@ EVERYTHING: Sequence[Observation] = (
         ("wa_integrations_invalid", {}, 1),
         ("wa_troubles_total", {"where": "people"}, 1),
         ("wa_drain_abandoned_total", {"what": "send"}, 2),
+        ("wa_gateway_gate_closures_total", {"gateway": "main", "why": "unreachable"}, 1),
+        ("wa_gateway_poll_duration_seconds_count", {"gateway": "main"}, 1),
+        ("wa_gateway_poll_duration_seconds_bucket", {"gateway": "main", "le": "0.05"}, 0),
+        ("wa_gateway_poll_duration_seconds_bucket", {"gateway": "main", "le": "0.1"}, 1),
+        ("wa_commands_total", {"verb": "release", "result": "refused"}, 1),
+        ("wa_wish_stops_held_back", {}, 6),
+        ("wa_wish_guarded_total", {}, 1),
+        ("wa_events_dropped_total", {}, 4),
+        ("wa_leases_held", {}, 3),
+        ("wa_leases_elsewhere", {}, 2),
         ("wa_metrics_observer_errors_total", {}, 0),
         ("wa_build_info", {"version": "1.2.3"}, 1),
         ("wa_ready", {}, 1),
@@ -172,6 +196,18 @@ def test_every_observation_is_counted(name: str, labels: dict[str, str], expecte
         ("wa_gateway_gate_closed", {"gateway": "spare"}),
         ("wa_gateway_feed_connected", {"gateway": "spare"}),
         ("wa_gateway_changes_total", {"gateway": "spare", "what": "feed_lost"}),
+        ("wa_gateway_gate_closures_total", {"gateway": "spare", "why": "sessions_failed"}),
+        ("wa_gateway_poll_duration_seconds_count", {"gateway": "spare"}),
+        ("wa_commands_total", {"verb": "restart", "result": "accepted"}),
+        ("wa_wish_stops_held_back", {}),
+        ("wa_events_dropped_total", {}),
+        ("wa_leases_held", {}),
+        ("wa_leases_elsewhere", {}),
+        ("wa_drain_abandoned_total", {"what": "session"}),
+        ("wa_event_loop_lag_seconds_count", {}),
+        ("wa_event_loop_lag_worst_seconds", {}),
+        ("wa_people_available", {}),
+        ("wa_daemon_rivals", {}),
         ("wa_reconcile_rounds_total", {"outcome": "error"}),
         ("wa_sessions", {"gateway": "spare", "state": "running"}),
     ],
@@ -197,12 +233,75 @@ def test_a_gateway_is_up_while_its_gate_is_open_and_its_events_arrive() -> None:
     assert value(counted, "wa_gateway_up", {"gateway": "spare"}) == 0
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_why_a_gate_closed_is_told_from_what_the_gate_says() -> None:
+    counted = metrics()
+
+    def closures() -> dict[str, float]:
+        labels = ({"gateway": "main", "why": why} for why in ("unreachable", "feed", "sessions_failed"))
+        return {each["why"]: value(counted, "wa_gateway_gate_closures_total", each) for each in labels}
+
+    def open_gate() -> Gate:
+        gate = Gate(FakeGateway(MAIN), GatePolicy(), counted.observe)
+        gate.report_feed(stands=True)
+        return gate
+
+    open_gate().report_unreachable(GatewayUnreachableError("http://127.0.0.1:1 does not answer"))
+    assert closures() == {"unreachable": 1, "feed": 0, "sessions_failed": 0}
+    open_gate().report_feed(stands=False, reason="its events cannot be received: refused")
+    assert closures() == {"unreachable": 1, "feed": 1, "sessions_failed": 0}
+    gate = open_gate()
+    for name in "abc":
+        gate.join(IntegrationId(name))
+        gate.report_failure(IntegrationId(name))
+    assert closures() == {"unreachable": 1, "feed": 1, "sessions_failed": 1}
+
+
+def test_a_wish_that_stays_guarded_is_counted_once_and_shows_until_it_is_followed() -> None:
+    counted = metrics()
+    for held_back in (6, 4, 0, 2):
+        counted.observe(WishGuarded(stops_wanted=6, held_back=held_back, message=""))
+    assert value(counted, "wa_wish_guarded_total") == 2
+    assert value(counted, "wa_wish_stops_held_back") == 2
+
+
+def test_lateness_of_the_event_loop_is_a_histogram_and_its_worst_a_gauge() -> None:
+    counted = metrics()
+    counted.process.lagged(0.0004, 2.0)
+    counted.process.lagged(3.0, 3.0)
+    assert value(counted, "wa_event_loop_lag_seconds_bucket", {"le": "0.001"}) == 1
+    assert value(counted, "wa_event_loop_lag_seconds_bucket", {"le": "30.0"}) == 2
+    assert value(counted, "wa_event_loop_lag_seconds_sum") == pytest.approx(3.0004)
+    assert value(counted, "wa_event_loop_lag_worst_seconds") == 3
+
+
+def test_people_and_rivals_are_told_as_the_daemon_knows_them() -> None:
+    counted = metrics()
+    counted.process.people(are_available=True)
+    counted.process.rivals(1)
+    assert (value(counted, "wa_people_available"), value(counted, "wa_daemon_rivals")) == (1, 1)
+
+
+def test_what_blocks_a_session_is_a_set_of_known_names_and_whatever_else_there_is() -> None:
+    blockers = [Blocker(name=name, since=NOW, message="m") for name in ("gate", "weather")]
+    told = metrics(status(blockers=blockers))
+    shown = families(told)["wa_session_blocked"].samples
+    assert {sample.labels["blocker"]: sample.value for sample in shown} == {
+        "operator": 0,
+        "gate": 1,
+        "lease": 0,
+        "drain": 0,
+        "weather": 1,
+    }
+
+
 def test_a_reload_that_failed_shows_until_one_succeeds() -> None:
     counted = metrics()
-    counted.reloaded(succeeded=False)
+    counted.process.reloaded(succeeded=False)
     assert value(counted, "wa_config_last_reload_successful") == 0
     assert value(counted, "wa_config_last_reload_success_timestamp_seconds") == NOW
-    counted.reloaded(succeeded=True)
+    counted.process.reloaded(succeeded=True)
     assert value(counted, "wa_config_last_reload_successful") == 1
 
 
@@ -226,10 +325,11 @@ def test_a_session_is_told_in_full() -> None:
     traffic = Traffic(
         messages_in=5, messages_out=4, failed_out=1, duplicates=2, left_out=3, last_in_at=NOW - 2, last_out_at=NOW - 1
     )
-    told = metrics(status(traffic=traffic, restarts=7, next_attempt_at=NOW + 42.5))
+    told = metrics(status(traffic=traffic, restarts=7, failures=1.5, next_attempt_at=NOW + 42.5))
     labels = {"integration": "acme", "session": "s-acme", "gateway": "main"}
     expected = {
         "wa_session_restarts_total": 7,
+        "wa_session_budget_used": 1.5,
         "wa_session_messages_in_total": 5,
         "wa_session_messages_out_total": 4,
         "wa_session_messages_failed_total": 1,
@@ -281,7 +381,7 @@ def test_a_scrape_that_is_slowly_sent_tells_of_one_moment() -> None:
     assert b"later" not in b"".join(pieces)
 
 
-@pytest.mark.parametrize(("per_session", "lines"), [("full", 23), ("state", 12), ("off", 0)])
+@pytest.mark.parametrize(("per_session", "lines"), [("full", 28), ("state", 12), ("off", 0)])
 def test_series_per_session_are_as_many_as_promised(per_session: PerSession, lines: int) -> None:
     few, many = (metrics(*numbered(count), per_session=per_session) for count in (1, 101))
     assert len(samples(many)) - len(samples(few)) == 100 * lines
@@ -294,7 +394,7 @@ def test_no_histogram_knows_a_session() -> None:
         told.observe(observation)
     histograms = [family for family in families(told).values() if family.type == "histogram"]
     assert {name for family in histograms for sample in family.samples for name in sample.labels} <= {"gateway", "le"}
-    assert len(histograms) == 3
+    assert len(histograms) == 5
 
 
 def test_words_of_others_are_cut_off_at_a_limit() -> None:

@@ -16,6 +16,7 @@ from tests.contracts.redis_sides import SOON, clients, eventually, real_store
 from wa_supervisor.adapters.redis.policy import RedisPolicy
 from wa_supervisor.adapters.redis.store import RedisStore
 from wa_supervisor.domain.errors import StoreUnavailableError
+from wa_supervisor.domain.status import CommandResult
 from wa_supervisor.engine.ports import Command
 
 pytestmark = pytest.mark.anyio
@@ -77,12 +78,35 @@ async def give(store: RedisStore, reason: str) -> None:
 async def test_what_is_no_command_is_left_out_and_told(store: RedisStore, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         async with listening(store) as taken:
-            await store.client.call(b"XADD", STREAM, b"*", b"verb", b"restart")
+            await store.client.call(b"XADD", STREAM, b"*", b"integration_id", b"one")
             await store.client.call(b"XADD", STREAM, b"*", b"\xff", b"\xfe")
             await give(store, "good")
             await taken.until(1)
     assert taken.reasons == ["good"]
     assert len(caplog.records) == 2
+
+
+async def test_a_command_that_names_no_integration_is_for_the_daemon(store: RedisStore) -> None:
+    async with listening(store) as taken:
+        await store.client.call(b"XADD", STREAM, b"*", b"verb", b"confirm")
+        await store.client.call(b"XADD", STREAM, b"*", b"verb", b"confirm", b"integration_id", b"")
+        await taken.until(2)
+    assert [(command.verb, command.integration_id) for command in taken.commands] == [("confirm", None)] * 2
+
+
+async def test_an_answer_is_kept_for_some_minutes(store: RedisStore) -> None:
+    for accepted in (False, True):
+        await store.commands.answer(CommandResult(id="1-0", verb="v", at=1.0, accepted=accepted, message="m"))
+        left = await store.client.call(b"PTTL", b"wa:answer:1-0")
+        assert isinstance(left, int)
+        assert 60_000 < left <= 600_000
+
+
+async def test_an_answer_that_cannot_be_kept_is_an_error() -> None:
+    with own_server("--maxmemory", "1") as server:
+        async with real_store(server.url) as store:
+            with pytest.raises(StoreUnavailableError, match="is full"):
+                await store.commands.answer(CommandResult(id="1-0", verb="v", at=1.0, accepted=True, message="m"))
 
 
 async def test_many_commands_given_at_once_all_come(store: RedisStore) -> None:

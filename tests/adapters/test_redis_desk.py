@@ -168,6 +168,86 @@ def test_a_status_that_cannot_be_read_is_left_out_with_a_warning(
     assert {vars(record)["about"] for record in caplog.records} == {"later", "bad"}
 
 
+def test_a_command_to_the_daemons_names_no_integration(desk: OperatorDesk, line: DirectLine) -> None:
+    issued = desk.command_daemons("confirm", "they are gone", by="ana@host")
+    rows = line.call(b"XRANGE", b"wa:commands", b"-", b"+")
+    assert isinstance(rows, list)
+    ((entry, flat),) = rows
+    assert entry.decode() == issued
+    assert flat == [b"verb", b"confirm", b"reason", b"they are gone", b"by", b"ana@host"]
+
+
+def test_answers_that_are_there_are_given_and_those_that_cannot_be_read_are_told(
+    desk: OperatorDesk, line: DirectLine, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = {"id": "1-0", "verb": "restart", "at": 1.0, "accepted": True, "message": "m"}
+    line.call(b"SET", b"wa:answer:1-0", msgspec.json.encode(good))
+    line.call(b"SET", b"wa:answer:2-0", b"?")
+    with caplog.at_level(logging.WARNING):
+        found = desk.answers(["1-0", "2-0", "3-0"])
+    assert [(name, answer.message) for name, answer in found.items()] == [("1-0", "m")]
+    assert len(caplog.records) == 1
+    assert desk.answers([]) == {}
+
+
+def test_some_are_read_without_the_others(desk: OperatorDesk, line: DirectLine) -> None:
+    for name in ("one", "two"):
+        desk.write(name, lambda _: b"record")
+        status = {
+            "id": name,
+            "agent_id": "a",
+            "session": "s",
+            "gateway": "g",
+            "state": "running",
+            "reason": "Up",
+            "message": "m",
+            "since": 1.0,
+        }
+        line.call(b"HSET", b"wa:status", name.encode(), msgspec.json.encode(status))
+    assert list(desk.statuses_of(["two", "three"])) == ["two"]
+    assert desk.wishes_of(["two", "three"]) == {"two": b"record"}
+    assert (desk.statuses_of([]), desk.wishes_of([])) == ({}, {})
+
+
+# Events
+
+
+def record(line: DirectLine, *numbers: int) -> list[str]:
+    added = [line.call(b"XADD", b"wa:events", b"*", b"event", b"%d" % number) for number in numbers]
+    return [entry.decode() for entry in added if isinstance(entry, bytes)]
+
+
+def test_events_are_read_newest_first_however_many(desk: OperatorDesk, line: DirectLine) -> None:
+    entries = record(line, *range(1203))
+    assert desk.newest_entry() == entries[-1]
+    assert list(desk.events(entries[-2])) == [(entries[n], b"%d" % n) for n in range(1201, -1, -1)]
+
+
+def test_a_history_that_is_empty_has_no_events(desk: OperatorDesk) -> None:
+    assert (desk.newest_entry(), list(desk.events("0-0"))) == ("0-0", [])
+
+
+def test_an_entry_that_is_no_event_is_read_as_nothing(desk: OperatorDesk, line: DirectLine) -> None:
+    entry = line.call(b"XADD", b"wa:events", b"*", b"other", b"field")
+    assert isinstance(entry, bytes)
+    assert list(desk.events(entry.decode())) == [(entry.decode(), b"")]
+
+
+def test_a_watch_gives_what_comes_after_an_entry_in_order(redis_url: str, line: DirectLine) -> None:
+    first, *later = record(line, 0, 1, 2)
+    with OperatorDesk(redis_url, policy=RedisPolicy(command_timeout=1.0)) as desk:
+        assert desk.events_after(first) == (later[-1], [(later[0], b"1"), (later[1], b"2")])
+        assert desk.events_after(later[-1]) == (later[-1], [])
+
+
+def test_a_watch_sees_that_the_server_is_gone() -> None:
+    with own_server() as server, OperatorDesk(server.url, policy=RedisPolicy(command_timeout=1.0)) as desk:
+        assert desk.events_after("0-0") == ("0-0", [])
+        server.kill()
+        with pytest.raises(StoreUnavailableError):
+            desk.events_after("0-0")
+
+
 def test_a_daemon_whose_time_ran_out_is_not_shown(desk: OperatorDesk, line: DirectLine) -> None:
     line.call(b"SADD", b"wa:daemons", b"gone")
     assert desk.daemons() == []

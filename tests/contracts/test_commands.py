@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from wa_supervisor.adapters.redis.desk import OperatorDesk
 from wa_supervisor.adapters.redis.store import RedisStore
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.names import IntegrationId
+from wa_supervisor.domain.status import CommandResult
 from wa_supervisor.engine.ports import Command, Commands
 
 pytestmark = pytest.mark.anyio
@@ -29,7 +30,9 @@ class Side(Protocol):
     @property
     def commands(self) -> Commands: ...
 
-    async def issue(self, verb: str, integration: IntegrationId, reason: str = "") -> str: ...
+    async def issue(self, verb: str, integration: IntegrationId | None, reason: str = "") -> str: ...
+
+    async def answers(self, *commands: str) -> Mapping[str, CommandResult]: ...
 
     async def until_listening(self) -> None: ...
 
@@ -40,9 +43,13 @@ class FakeSide:
     def __init__(self) -> None:
         self.commands = FakeCommands()
 
-    async def issue(self, verb: str, integration: IntegrationId, reason: str = "") -> str:
+    async def issue(self, verb: str, integration: IntegrationId | None, reason: str = "") -> str:
         await checkpoint()
-        return self.commands.issue(verb, integration, reason)
+        return self.commands.issue(verb, integration, reason, by="tests")
+
+    async def answers(self, *commands: str) -> Mapping[str, CommandResult]:
+        await checkpoint()
+        return {command: result for command, result in self.commands.answers.items() if command in commands}
 
     async def until_listening(self) -> None:
         await self.commands.until(lambda: self.commands.listening("listen") > 0)
@@ -58,8 +65,11 @@ class RedisSide:
         self._client = store.client
         self.commands: Commands = store.commands
 
-    async def issue(self, verb: str, integration: IntegrationId, reason: str = "") -> str:
+    async def issue(self, verb: str, integration: IntegrationId | None, reason: str = "") -> str:
         return await anyio.to_thread.run_sync(self._issue, verb, integration, reason)
+
+    async def answers(self, *commands: str) -> Mapping[str, CommandResult]:
+        return await anyio.to_thread.run_sync(self._answers, commands)
 
     async def until_listening(self) -> None:
         async def somebody_reads() -> bool:
@@ -70,8 +80,14 @@ class RedisSide:
     async def hang_up(self) -> None:
         await hang_up(self._client, "cmd=xread")
 
-    def _issue(self, verb: str, integration: IntegrationId, reason: str) -> str:
+    def _answers(self, commands: Sequence[str]) -> Mapping[str, CommandResult]:
         with OperatorDesk(self._url) as desk:
+            return desk.answers(commands)
+
+    def _issue(self, verb: str, integration: IntegrationId | None, reason: str) -> str:
+        with OperatorDesk(self._url) as desk:
+            if integration is None:
+                return desk.command_daemons(verb, reason, by="tests")
             (issued,) = desk.command(verb, [integration], reason, by="tests")
             return issued
 
@@ -136,8 +152,17 @@ async def test_commands_come_in_order_with_all_that_was_said(side: Side) -> None
         second = await side.issue("release", TWO)
         await taken.until(2)
     assert taken.commands == [
-        Command(id=first, verb="restart", integration_id=ONE, reason="because it hangs ç"),
-        Command(id=second, verb="release", integration_id=TWO, reason=""),
+        Command(id=first, verb="restart", integration_id=ONE, reason="because it hangs ç", by="tests"),
+        Command(id=second, verb="release", integration_id=TWO, reason="", by="tests"),
+    ]
+
+
+async def test_a_command_may_be_for_the_daemon_itself(side: Side) -> None:
+    async with listening(side) as taken:
+        issued = await side.issue("confirm", None, "they are meant to go")
+        await taken.until(1)
+    assert taken.commands == [
+        Command(id=issued, verb="confirm", integration_id=None, reason="they are meant to go", by="tests")
     ]
 
 
@@ -171,3 +196,34 @@ async def test_a_lost_connection_ends_listening_with_an_error_and_the_next_liste
     async with listening(side) as taken:
         await side.issue("restart", ONE)
         await taken.until(1)
+
+
+# Answers
+
+
+def result(command: str, message: str, *, accepted: bool = True) -> CommandResult:
+    return CommandResult(id=command, verb="restart", at=1000.5, accepted=accepted, message=message)
+
+
+async def test_whoever_gave_a_command_finds_its_answer(side: Side) -> None:
+    await side.commands.answer(result("1-0", "restarting ç"))
+    await side.commands.answer(result("2-0", "it is paused", accepted=False))
+    assert await side.answers("1-0", "2-0", "3-0") == {
+        "1-0": result("1-0", "restarting ç"),
+        "2-0": result("2-0", "it is paused", accepted=False),
+    }
+    assert await side.answers() == {}
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_an_answer_that_is_given_twice_is_one(side: Side, *, accepted: bool) -> None:
+    for _ in range(2):
+        await side.commands.answer(result("1-0", "m", accepted=accepted))
+    assert await side.answers("1-0") == {"1-0": result("1-0", "m", accepted=accepted)}
+
+
+async def test_what_one_daemon_has_accepted_the_refusals_of_others_do_not_hide(side: Side) -> None:
+    await side.commands.answer(result("1-0", "not mine", accepted=False))
+    await side.commands.answer(result("1-0", "restarting"))
+    await side.commands.answer(result("1-0", "not mine either", accepted=False))
+    assert await side.answers("1-0") == {"1-0": result("1-0", "restarting")}

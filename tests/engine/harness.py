@@ -295,7 +295,7 @@ class Carriage(Witness):
         self.letters, self.people = FakeDeadLetters(), FakePeople()
         self.heard: list[IncomingReply] = []
         """What was delivered of what the agent said."""
-        self.looks = self.proofs = 0
+        self.looks = self.proofs = self.silences = 0
         self.record = Record(self.integration, wall=wall, observe=self.observe, changed=lambda _: self._touch())
         self.connect()
         self.acks = Acks()
@@ -329,6 +329,7 @@ class Carriage(Witness):
             policy=policies.outbound,
             observe=self.observe,
             is_alive=self._prove,
+            is_silent=self._doubt,
             look_again=self._look,
         )
         self.router = ReplyRouter(inbox=self.inbox, outbox=self.outbox, office=self.office, observe=self.observe)
@@ -380,6 +381,9 @@ class Carriage(Witness):
 
     def _prove(self) -> None:
         self.proofs += 1
+
+    def _doubt(self) -> None:
+        self.silences += 1
 
     def _look(self) -> None:
         self.looks += 1

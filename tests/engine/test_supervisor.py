@@ -140,14 +140,6 @@ async def test_a_gateway_that_hangs_on_close_does_not_keep_a_removed_integration
         assert any(each.where == "close" for each in house.all_told(Trouble))
 
 
-async def test_a_command_for_an_unknown_integration_is_told_as_trouble() -> None:
-    async with running(records("a")) as house:
-        await house.until_state("a", State.RUNNING)
-        house.commands.issue("restart", IntegrationId("nobody"))
-        troubles = await house.until_told(Trouble)
-        assert "nobody" in troubles[0].message
-
-
 async def test_a_restart_of_what_does_not_run_is_refused_with_the_reason() -> None:
     async with running({"a": record("a", paused=True)}) as house:
         await house.until_state("a", State.PAUSED)

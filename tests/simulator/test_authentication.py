@@ -71,6 +71,13 @@ async def test_refused_tokens_are_refused_as_often_as_scripted(gateway: Simulate
     assert statuses == [401, 401, 200]
 
 
+async def test_a_secret_can_be_refused_for_one_session_only(gateway: SimulatedGateway, api: Caller) -> None:
+    gateway.session("acme").refuse_secret(1)
+    answers = [await api.http.post(f"/api/{name}/secret/generate-token") for name in ("acme", "other", "acme")]
+    assert [answer.status_code for answer in answers] == [400, 201, 201]
+    assert answers[0].json() == sample("http-generate-token-02")
+
+
 async def test_token_checks_wait_for_one_of_few_cores() -> None:
     timings = dataclasses.replace(FAST, auth=0.001)
     async with simulated_gateway(timings=timings) as gateway, caller(gateway, "acme") as api:

@@ -98,6 +98,22 @@ async def test_a_session_can_be_made_to_stick_and_mended(script: Script, api: Ca
     await api.connect()
 
 
+async def test_a_kept_profile_a_refused_secret_and_an_old_server_can_be_scripted(
+    script: Script, api: Caller, gateway: SimulatedGateway
+) -> None:
+    await api.connect()
+    await script.do("keep-profile", session="acme")
+    await api.post("close-session")
+    await api.post("start-session")
+    assert (await script.session())["status"] == "INITIALIZING"
+    await script.do("refuse-secret", session="acme", times=1)
+    answers = [await api.http.post("/api/acme/secret/generate-token") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [400, 201]
+    born = gateway.world.booted_at
+    await script.do("age", seconds=60)
+    assert gateway.world.booted_at == born - 60
+
+
 async def test_every_way_of_being_a_zombie_can_be_scripted(script: Script, api: Caller) -> None:
     await api.connect()
     await script.do("die", session="acme", sends="ack0")

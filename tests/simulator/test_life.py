@@ -185,6 +185,18 @@ async def test_a_session_stuck_for_good_is_stuck_again_after_a_close(api: Caller
     await api.connect()
 
 
+async def test_a_profile_that_an_old_browser_keeps_is_free_after_a_restart_of_the_server(
+    api: Caller, gateway: SimulatedGateway
+) -> None:
+    gateway.session("acme").keep_profile()
+    for _ in range(2):
+        await api.post("start-session")
+        assert await api.status() == "INITIALIZING"
+        await api.post("close-session")
+    await gateway.restart(start_stored=False)
+    await api.connect()
+
+
 async def test_a_crashed_browser_is_still_connected_by_status_but_not_by_check(
     api: Caller, gateway: SimulatedGateway, events: Listener
 ) -> None:

@@ -39,6 +39,13 @@ async def test_a_restart_cuts_everybody_closes_sessions_and_the_uptime_falls(
     await api.connect()
 
 
+async def test_a_server_can_have_been_up_for_long_until_it_is_restarted(api: Caller, gateway: SimulatedGateway) -> None:
+    gateway.age(3600)
+    assert (await api.http.get("/healthz")).json()["uptime"] > 3600
+    await gateway.restart(start_stored=False)
+    assert (await api.http.get("/healthz")).json()["uptime"] < 3600
+
+
 async def test_at_its_boot_the_server_starts_what_has_a_stored_login(api: Caller, gateway: SimulatedGateway) -> None:
     await api.connect()
     gateway.session("lost").start({})

@@ -1,27 +1,40 @@
-"""The changes of one command: each written and told, then waited for together, then what failed.
+"""The changes of one command: each written or commanded, then answered and waited for together, then what failed.
 
-A change that fails does not keep the others from being made; the command still ends with the failure's exit code.
+A change that fails does not keep the others from being made; the command still ends with the failure's exit code. What
+a daemon is told to do once is answered by it within a moment, and the answer is shown, whether or not the outcome is
+waited for.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from wa_supervisor.cli.answers import accepted, answers_to, operator, require_daemon, unaccepted
 from wa_supervisor.cli.exits import Exit
 from wa_supervisor.cli.failing import CommandError, warn
-from wa_supervisor.cli.reaching import desk_at, operator_desk
+from wa_supervisor.cli.reaching import desk_at, now, operator_desk
 from wa_supervisor.cli.records import revision_of
-from wa_supervisor.cli.waiting import Goal, Judgement, Progress, following, gone, wait_for
+from wa_supervisor.cli.waiting import (
+    ANSWER_TIMEOUT,
+    Goal,
+    Judgement,
+    Progress,
+    following,
+    gone,
+    restarted,
+    wait_for,
+)
 from wa_supervisor.cli.whereabouts import whereabouts_of
 from wa_supervisor.cli.words import one_line
 from wa_supervisor.domain.lifecycle import State
+from wa_supervisor.domain.status import CommandResult, SessionStatus
 
 if TYPE_CHECKING:
     from wa_supervisor.adapters.redis.desk import Change, OperatorDesk
@@ -54,11 +67,42 @@ class Changes:
         self._judge = judge
         self._goals: dict[str, Goal] = {}
         self._failures: list[CommandError] = []
+        self._commands: dict[str, str] = {}
+        self._verb = ""
+        self._answers: dict[str, CommandResult] = {}
 
     @property
     def are_made(self) -> bool:
         """Whether anything was written or commanded."""
         return bool(self._goals)
+
+    def command(self, verb: str, names: Sequence[str], reason: str) -> None:
+        """Give a one-off command for each integration. Raises `CommandError` when no daemon is alive to hear it."""
+        require_daemon(self.desk, verb)
+        self._verb = verb
+        self._commands = dict(zip(names, self.desk.command(verb, names, reason, by=operator()), strict=True))
+        for name, command in self._commands.items():
+            self._goals[name] = restarted(command, self._answers)
+
+    def hear(self, wait: float | None) -> None:
+        """Show what became of the commands; what is refused or not answered has failed.
+
+        With a `wait` of so many seconds one that is not answered yet has not failed.
+        """
+        if not self._commands:
+            return
+        timeout = ANSWER_TIMEOUT if wait is None else min(wait, ANSWER_TIMEOUT)
+        self._answers.update(answers_to(self.desk, [*self._commands.values()], timeout=timeout))
+        for name, command in self._commands.items():
+            answer = self._answers.get(command)
+            if answer is None and wait is not None:
+                click.echo(f"{one_line(name)}: told to {self._verb}")
+                continue
+            if answer is None or not answer.accepted:
+                del self._goals[name]
+            with self.attempt():
+                message = accepted(name, self._verb, answer).message
+                click.echo(f"{one_line(name)}: {self._verb} accepted: {one_line(message)}")
 
     def write(self, name: str, change: Change, done: str) -> None:
         """Change one record; a `CommandError` of `change` is kept for the end. `done` is what is told."""
@@ -103,7 +147,7 @@ class Changes:
 
     def wait(self, seconds: float) -> None:
         """Wait until every goal is reached or out of reach, for at most so many seconds."""
-        judgements = wait_for(self.desk.statuses, self._goals, self._tell, timeout=seconds)
+        judgements = wait_for(self._look, self._goals, self._tell, timeout=seconds)
         for name, judgement in judgements.items():
             if judgement.progress is Progress.NOT_YET:
                 sentence = f"{name}: not in {seconds:g} s; {judgement.words}"
@@ -114,6 +158,10 @@ class Changes:
         if self._failures:
             sentences = [sentence for failure in self._failures for sentence in failure.sentences]
             raise CommandError(*sentences, code=self._failures[0].code)
+
+    def _look(self) -> Mapping[str, SessionStatus]:
+        self._answers.update(self.desk.answers(unaccepted(self._commands.values(), self._answers)))
+        return self.desk.statuses_of([*self._goals])
 
     def _tell(self, name: str, judgement: Judgement) -> None:
         if judgement.progress is Progress.REACHED:
@@ -144,6 +192,7 @@ def _carried_out(changes: Changes, wait: float | None) -> Iterator[Changes]:
     yield changes
     if changes.are_made and not changes.desk.daemons():
         warn("no daemon is alive; it takes effect when one is started")
+    changes.hear(wait)
     if wait is not None:
         changes.wait(wait)
     changes.end()
@@ -153,4 +202,6 @@ def _target(record: bytes) -> State:
     from wa_supervisor.cli.records import decoded
 
     given: Mapping[str, object] = decoded("", record)
-    return State.PAUSED if given.get("paused") is True else State.RUNNING
+    until = given.get("paused_until")
+    is_over = isinstance(until, int | float) and until <= now()
+    return State.PAUSED if given.get("paused") is True and not is_over else State.RUNNING

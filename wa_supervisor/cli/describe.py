@@ -17,7 +17,7 @@ from wa_supervisor.cli.sessions import Overview, SessionView, overview
 from wa_supervisor.cli.status import no_such
 from wa_supervisor.cli.table import state_words, why
 from wa_supervisor.cli.words import age, one_line, rfc3339, wrapped
-from wa_supervisor.domain.status import DaemonStatus, LoginOffer
+from wa_supervisor.domain.status import Blocker, DaemonStatus, LoginOffer, Transition
 
 _LABEL = 14
 """Columns of the labels at the left."""
@@ -54,11 +54,15 @@ def description(session: SessionView, seen: Overview, offer: LoginOffer | None, 
     yield "Record" if session.record else "Record: none; removed from the wish"
     yield from (f"  {line}" for line in _record_lines(session))
     yield "Last transitions" if session.status.transitions else "Last transitions: none"
-    for step in session.status.transitions:
-        told = f": {one_line(step.message)}" if step.message else ""
-        moved = f"{step.source.value} -> {step.target.value}, {one_line(step.reason)}{told}"
-        lasted = f" (after {age(step.lasted)})"
-        yield from _listed([(rfc3339(step.at) or "at no time", moved + lasted)], width, label=26)
+    steps = [(rfc3339(step.at) or "at no time", _step_words(step)) for step in session.status.transitions]
+    yield from _listed(steps, width, label=26)
+
+
+def _step_words(step: Transition) -> str:
+    told = f": {one_line(step.message)}" if step.message else ""
+    attempt = f", attempt {step.attempt}" if step.attempt else ""
+    moved = f"{step.source.value} -> {step.target.value}, {one_line(step.reason)}{told}"
+    return f"{moved} (cause {one_line(step.cause)}{attempt}, after {age(step.lasted)})"
 
 
 def _listed(lines: Sequence[Line], width: int | None, *, label: int = _LABEL) -> Iterator[str]:
@@ -81,7 +85,10 @@ def _facts(session: SessionView, seen: Overview) -> list[Line]:
         ("Messages in", f"{traffic.messages_in}{_last(session, traffic.last_in_at)}{dropped}"),
         ("Messages out", f"{traffic.messages_out}{_last(session, traffic.last_out_at)}; {traffic.failed_out} failed"),
         ("Restarts", f"{status.restarts}, {status.attempt} failed attempts in a row"),
+        ("Budget", f"{status.failures:.1f} failures charged, fewer with time" if status.failures else ""),
+        *(("Blocked by", _blocker(blocker, session.now)) for blocker in status.blockers),
         ("Daemon", _daemon(session, seen.daemons)),
+        ("Lease", "" if status.fence is None else f"held, with fencing number {status.fence}"),
         ("Last command", _last_command(session)),
     ]
     return [(name, text) for name, text in lines if text]
@@ -97,6 +104,12 @@ def _state(session: SessionView) -> str:
 def _next_attempt(session: SessionView) -> str:
     at = session.status.next_attempt_at
     return "" if at is None else f"{rfc3339(at)}, in {age(at - session.now)}"
+
+
+def _blocker(blocker: Blocker, now: float) -> str:
+    lasting = f"{one_line(blocker.name)} for {age(now - blocker.since)}"
+    ends = "" if blocker.until is None else f", until {rfc3339(blocker.until)}, in {age(blocker.until - now)}"
+    return f"{lasting}{ends}: {one_line(blocker.message)}"
 
 
 def _last(session: SessionView, at: float | None) -> str:

@@ -18,7 +18,9 @@ from wa_supervisor.cli.words import one_line, rfc3339
 SCHEMA = 1
 """Grows when a reader of the JSON would have to change."""
 
-_TIMES = frozenset({"at", "since", "started_at", "observed_at", "next_attempt_at", "last_in_at", "last_out_at"})
+_TIMES = frozenset(
+    {"at", "since", "until", "started_at", "observed_at", "next_attempt_at", "last_in_at", "last_out_at"}
+)
 
 
 def as_json(seen: Overview, chosen: Sequence[SessionView]) -> bytes:

@@ -2,6 +2,8 @@
 
 The code comes from the status board, where the daemon puts each new one; whoever sees it can take the number over, so
 it is on stdout and nowhere else. On a terminal it is drawn and replaced; elsewhere each code is one line.
+
+A session that was given up because nobody logged in is released first, once: whoever asks for the code is there now.
 """
 
 from __future__ import annotations
@@ -9,29 +11,39 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wa_supervisor.cli.exits import Exit
 from wa_supervisor.cli.failing import CommandError, failing_well
 from wa_supervisor.cli.reaching import now, operator_desk, reaching
-from wa_supervisor.cli.sessions import SessionView, overview, troubles
+from wa_supervisor.cli.sessions import Overview, SessionView, overview, troubles
 from wa_supervisor.cli.status import no_such
 from wa_supervisor.cli.table import why
 from wa_supervisor.cli.terminal import Screen, screen
 from wa_supervisor.cli.waiting import Patience
 from wa_supervisor.cli.words import one_line
+from wa_supervisor.domain.errors import LoginGivenUpError, TokenRefusedError, WrongSecretError
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.status import LoginOffer
+
+if TYPE_CHECKING:
+    from wa_supervisor.adapters.redis.desk import OperatorDesk
 
 _ADVICE = {
     State.PAUSED: "it is paused; first: wa-supervisor resume {id}",
     State.INVALID: "its record cannot be followed ({why}); mend it with: wa-supervisor set {id} KEY=VALUE",
-    State.QUARANTINED: "it is quarantined ({why}); first: wa-supervisor restart {id}",
     State.STOPPED: "it has stopped ({why})",
     State.DRAINING: "it is being stopped ({why})",
 }
 """States from which no login comes by itself -> what to do."""
+
+_NO_LOGIN_HELPS = {
+    WrongSecretError.reason: "correct the gateway's secret in the configuration",
+    TokenRefusedError.reason: "give its token with: wa-supervisor set {id} --token-file FILE",
+}
+"""Reasons of a quarantine that hold until something is changed -> what to change."""
 
 _HOME_AND_CLEAR = "\x1b[H\x1b[2J"
 
@@ -46,19 +58,27 @@ def login(name: str, timeout: float | None, path: Path | None, *, embedded: bool
 
     A pairing code comes instead of a QR when the record has a phone: wa-supervisor set ID phone=DIGITS.
     """
-    shown = LoginScreen(name)
     with operator_desk(path, embedded=embedded) as desk:
+        follow(lambda: _look(desk, name), LoginScreen(name), release=lambda: _release(desk, name), timeout=timeout)
 
-        def look() -> tuple[SessionView, LoginOffer | None]:
-            seen = overview(desk.wishes(), desk.statuses(), desk.daemons(), now())
-            session = next((each for each in seen.sessions if each.id == name), None)
-            if session is None:
-                raise CommandError(no_such(name, seen), code=Exit.UNKNOWN)
-            if not seen.daemons:
-                raise CommandError(*troubles(seen), code=Exit.UNKNOWN)
-            return session, desk.login_offer(name)
 
-        follow(look, shown, timeout=timeout)
+def _look(desk: OperatorDesk, name: str) -> tuple[SessionView, LoginOffer | None]:
+    seen = overview(desk.wishes_of([name]), desk.statuses_of([name]), desk.daemons(), now())
+    if not seen.sessions:
+        raise CommandError(no_such(name, _everything(desk)), code=Exit.UNKNOWN)
+    if not seen.daemons:
+        raise CommandError(*troubles(seen), code=Exit.UNKNOWN)
+    return seen.sessions[0], desk.login_offer(name)
+
+
+def _everything(desk: OperatorDesk) -> Overview:
+    return overview(desk.wishes(), desk.statuses(), desk.daemons(), now())
+
+
+def _release(desk: OperatorDesk, name: str) -> float:
+    from wa_supervisor.cli.answers import told
+
+    return told(desk, "release", name, "somebody wants to log in").at
 
 
 class LoginScreen:
@@ -108,20 +128,29 @@ def follow(
     look: Callable[[], tuple[SessionView, LoginOffer | None]],
     shown: LoginScreen,
     *,
+    release: Callable[[], float],
     timeout: float | None,
     patience: Patience | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Show what is on offer until the session runs. Raises `CommandError` when that does not come, or too late."""
+    """Show what is on offer until the session runs. Raises `CommandError` when that does not come, or too late.
+
+    `release` ends a quarantine and gives when that was, in seconds since the epoch.
+    """
     patience = patience or Patience()
     deadline = None if timeout is None else clock() + timeout
+    released_at: float | None = None
     while True:
         session, offer = look()
         if session.is_running:
             shown.tell("connected" if shown.was_needed else "connected; no login is needed")
             return
-        _give_up_if_hopeless(session)
+        if released_at is None and _was_given_up(session):
+            shown.tell("nobody had logged in; it is released and tried again")
+            released_at = release()
+        if released_at is None or session.status.since >= released_at:
+            _give_up_if_hopeless(session)
         if offer is not None:
             shown.show(offer)
         shown.tell(why(session) or session.state)
@@ -130,7 +159,22 @@ def follow(
         sleep(patience.poll)
 
 
+def _was_given_up(session: SessionView) -> bool:
+    status = session.status
+    is_quarantined = not session.is_stale and status.state is State.QUARANTINED
+    return is_quarantined and status.reason == LoginGivenUpError.reason
+
+
 def _give_up_if_hopeless(session: SessionView) -> None:
-    if not session.is_stale and session.status.state in _ADVICE:
-        advice = _ADVICE[session.status.state].format(id=session.id, why=why(session))
-        raise CommandError(f"{session.id}: {advice}")
+    if session.is_stale:
+        return
+    state = session.status.state
+    advice = _quarantine_advice(session.status.reason) if state is State.QUARANTINED else _ADVICE.get(state)
+    if advice is not None:
+        raise CommandError(f"{session.id}: {advice.format(id=session.id, why=why(session))}")
+
+
+def _quarantine_advice(reason: str) -> str:
+    change = _NO_LOGIN_HELPS.get(reason)
+    first = f"{change}, then" if change else "first"
+    return f"it is quarantined ({{why}}); {first}: wa-supervisor release {{id}}"

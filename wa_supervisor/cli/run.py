@@ -14,7 +14,7 @@ from wa_supervisor.cli.exits import Exit
 if TYPE_CHECKING:
     from signal import Signals
 
-    from wa_supervisor.config import Settings
+    from wa_supervisor.config import LoadedSettings, Settings
 
 SIGNALLED = 128
 """Exit codes of a daemon that a second signal ended at once begin here, as shells have it; see `Exit.INTERRUPTED`."""
@@ -30,23 +30,34 @@ SIGNALLED = 128
 )
 @click.option("--embedded", is_flag=True, help="Start private Valkey and PostgreSQL servers and use them.")
 def run(path: Path | None, *, embedded: bool) -> None:
-    """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reloads the configuration."""
+    """Run the daemon until SIGTERM or Ctrl-C; SIGHUP reloads the configuration.
+
+    Exits with 0 after a stop in order, with 128 and the signal's number when a second signal cut that short, with 70
+    when something did not end and the process was left by force (the log names it), with 78 for a wrong configuration.
+    """
     import anyio
 
     from wa_supervisor.adapters.logs import set_up_logging
-    from wa_supervisor.daemon import Daemon, run_under_signals
+    from wa_supervisor.daemon import Daemon, LastResort, run_under_signals, tell_notices
     from wa_supervisor.domain.errors import ConfigurationError, WaSupervisorError
 
-    def load() -> Settings:
-        return _load(path, embedded=embedded)
-
     async def serve(settings: Settings) -> Signals | None:
-        return await run_under_signals(Daemon(settings, environ=os.environ), load)
+        # Never disarmed: also what comes after the event loop may hang, and nothing follows this command.
+        daemon = Daemon(settings, environ=os.environ, last_resort=LastResort())
+        return await run_under_signals(daemon, reload)
 
     try:
-        settings = load()
-        set_up_logging(settings.daemon.log_level, settings.daemon.log_format)
-        cut_short = anyio.run(serve, settings, backend="asyncio")
+        loaded = _load(path, embedded=embedded)
+
+        def reload() -> Settings:
+            # The file of the start, also one that nobody named: if it vanished, that is a mistake.
+            again = _load(loaded.path or path, embedded=embedded)
+            tell_notices(again.notices)
+            return again.settings
+
+        set_up_logging(loaded.settings.daemon.log_level, loaded.settings.daemon.log_format)
+        tell_notices(loaded.notices)
+        cut_short = anyio.run(serve, loaded.settings, backend="asyncio")
     except ConfigurationError as error:
         click.echo("\n".join(error.mistakes), err=True)
         sys.exit(Exit.CONFIGURATION)
@@ -57,13 +68,10 @@ def run(path: Path | None, *, embedded: bool) -> None:
         sys.exit(SIGNALLED + cut_short)
 
 
-def _load(path: Path | None, *, embedded: bool) -> Settings:
+def _load(path: Path | None, *, embedded: bool) -> LoadedSettings:
     from wa_supervisor.config import load_settings
 
     environ = dict(os.environ)
     if embedded:
         environ["WA_SUPERVISOR_EMBEDDED__ENABLED"] = "true"
-    loaded = load_settings(path, environ)
-    for notice in loaded.notices:
-        click.echo(f"notice: {notice}", err=True)
-    return loaded.settings
+    return load_settings(path, environ)

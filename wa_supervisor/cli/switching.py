@@ -1,12 +1,12 @@
-"""`pause`, `resume`, `restart`: switching sessions off and on.
+"""`pause`, `resume`, `restart`, `release`: switching sessions off and on.
 
-A pause is a part of the wish, so it holds until it is taken back, whatever happens to the daemon. A restart is a
-command: it is carried out once, by a daemon that is alive.
+A pause is a part of the wish, so it holds until it is taken back or its time is over, whatever happens to the daemon. A
+restart and a release are commands: each is carried out once, or refused, by a daemon that is alive.
 """
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +20,8 @@ from wa_supervisor.cli.reaching import now, reaching
 from wa_supervisor.cli.records import decoded, encoded, with_keys
 from wa_supervisor.cli.sessions import STATES, Overview, Selection, SessionView, overview
 from wa_supervisor.cli.status import no_such
-from wa_supervisor.cli.waiting import restarted
-from wa_supervisor.cli.words import one_line
+from wa_supervisor.cli.times import read_duration
+from wa_supervisor.cli.words import rfc3339
 from wa_supervisor.domain.lifecycle import State
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -42,17 +42,31 @@ def _choosing(command: Command) -> Command:
 @click.argument("names", nargs=-1, metavar="[SEL]...")
 @_choosing
 @click.option("--reason", default="", metavar="TEXT", help="Why, for whoever looks at the status.")
+@click.option(
+    "--for", "seconds", callback=read_duration, metavar="DURATION", help="End by itself after e.g. 30s, 30m, 2h or 1d."
+)
 @waiting
 @reaching
 @failing_well
 def pause(
-    names: Sequence[str], reason: str, wait: float | None, path: Path | None, *, embedded: bool, **kinds: Sequence[str]
+    names: Sequence[str],
+    reason: str,
+    seconds: float | None,
+    wait: float | None,
+    path: Path | None,
+    *,
+    embedded: bool,
+    **kinds: Sequence[str],
 ) -> None:
-    """Close sessions until they are resumed. SEL is an id or a glob; '*' is all of them."""
-    paused: dict[str, object] = {"paused": True} | ({"pause_reason": reason} if reason else {})
+    """Close sessions until they are resumed, or for a while. SEL is an id or a glob; '*' is all of them.
+
+    A pause without --for takes the end of an earlier one away.
+    """
+    until = None if seconds is None else math.ceil(now() + seconds)
+    paused: dict[str, object] = {"paused": True, "paused_until": until} | ({"pause_reason": reason} if reason else {})
     with changes_at(path, embedded=embedded, wait=wait) as changes:
         for session in _chosen(changes, Selection(names=names, **kinds)):
-            _change(changes, session, paused, "paused")
+            _change(changes, session, paused, "paused" if until is None else f"paused until {rfc3339(until)}")
 
 
 @click.command()
@@ -67,7 +81,7 @@ def resume(
     """End a pause. SEL is an id or a glob; '*' is all sessions."""
     with changes_at(path, embedded=embedded, wait=wait) as changes:
         for session in _chosen(changes, Selection(names=names, **kinds)):
-            _change(changes, session, {"paused": None, "pause_reason": None}, "resumed")
+            _change(changes, session, {"paused": None, "pause_reason": None, "paused_until": None}, "resumed")
 
 
 @click.command()
@@ -80,17 +94,32 @@ def resume(
 def restart(
     names: Sequence[str], reason: str, wait: float | None, path: Path | None, *, embedded: bool, **kinds: Sequence[str]
 ) -> None:
-    """Restart sessions, browser and all; logins are kept. Ends a quarantine. SEL is an id or a glob."""
+    """Restart sessions, browser and all; logins are kept. SEL is an id or a glob.
+
+    A session that is quarantined is not restarted but released: wa-supervisor release.
+    """
     with changes_at(path, embedded=embedded, wait=wait) as changes:
         chosen = _chosen(changes, Selection(names=names, **kinds))
-        if not changes.desk.daemons():
-            sentence = "no daemon is alive to restart anything; start one: systemctl start wa-supervisor"
-            raise CommandError(sentence, code=Exit.UNKNOWN)
-        ready = [session.id for session in chosen if _can_restart(changes, session)]
-        commands = changes.desk.command("restart", ready, reason, by=_operator())
-        for name, command in zip(ready, commands, strict=True):
-            click.echo(f"{one_line(name)}: told to restart")
-            changes.aim(name, restarted(command))
+        changes.command("restart", [each.id for each in chosen if _can_restart(changes, each)], reason)
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[SEL]...")
+@_choosing
+@click.option("--reason", default="", metavar="TEXT", help="Why, for whoever looks at the history.")
+@waiting
+@reaching
+@failing_well
+def release(
+    names: Sequence[str], reason: str, wait: float | None, path: Path | None, *, embedded: bool, **kinds: Sequence[str]
+) -> None:
+    """End the quarantine of sessions: they are tried again, with a fresh budget. SEL is an id or a glob.
+
+    `--state quarantined` selects all of them. A session that is not quarantined is refused (exit code 1).
+    """
+    with changes_at(path, embedded=embedded, wait=wait) as changes:
+        chosen = _chosen(changes, Selection(names=names, **kinds))
+        changes.command("release", [each.id for each in chosen], reason)
 
 
 def _chosen(changes: Changes, selection: Selection) -> list[SessionView]:
@@ -129,7 +158,3 @@ def _can_restart(changes: Changes, session: SessionView) -> bool:
         with changes.attempt():
             raise CommandError(f"{session.id} {advice}")
     return advice is None
-
-
-def _operator() -> str:
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or ""

@@ -1,7 +1,8 @@
-"""Waiting until statuses say that what was asked for has come true (`--wait`).
+"""Waiting until answers and statuses say that what was asked for has come true.
 
 A goal judges a status: reached, not yet, or out of reach. The statuses are read again and again, because they are what
-the daemon vouches for; nothing here watches the sessions themselves.
+the daemon vouches for; nothing here watches the sessions themselves. A command's answer has a key of its own, which
+the goals are given as a mapping that whoever reads the statuses keeps up to date.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from enum import Enum
 
 from wa_supervisor.cli.words import one_line
 from wa_supervisor.domain.lifecycle import State
-from wa_supervisor.domain.status import SessionStatus
+from wa_supervisor.domain.status import CommandResult, SessionStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,16 @@ class Patience:
     """Between two readings: a daemon gathers changes for 0.2 s before it writes them."""
     settle: float = 2.0
     """For which a goal must stay out of reach: a state from before the change may still stand beside its revision."""
+
+
+ANSWER_TIMEOUT = 2.0
+"""Seconds to wait for the answer to a command, which a daemon gives within hundredths."""
+
+ONE_DAEMON = Patience(poll=0.05, settle=0.0)
+"""How an answer is waited for."""
+
+SEVERAL_DAEMONS = Patience(poll=0.05, settle=0.5)
+"""How it is waited for when one daemon may accept what another has refused."""
 
 
 class Progress(Enum):
@@ -45,6 +56,8 @@ class Judgement:
 Goal = Callable[[SessionStatus | None], Judgement]
 """From a session's status, `None` when there is none, to how far the goal is."""
 
+_UNANSWERED = Judgement(progress=Progress.NOT_YET, words="no daemon has answered yet")
+
 _GIVEN_UP = frozenset({State.QUARANTINED, State.INVALID})
 
 
@@ -59,16 +72,32 @@ def following(revision: str, target: State) -> Goal:
     return judge
 
 
-def restarted(command: str) -> Goal:
-    """The command was answered, and the session has come to run since."""
+def answered(command: str, answers: Mapping[str, CommandResult]) -> Goal:
+    """The command was accepted; whatever comes of it."""
 
     def judge(status: SessionStatus | None) -> Judgement:
-        answer = status.last_command if status else None
-        if status is None or answer is None or _number(answer.id) < _number(command):
-            return Judgement(progress=Progress.NOT_YET, words="no daemon has answered yet")
+        del status
+        answer = answers.get(command)
+        if answer is None:
+            return _UNANSWERED
+        progress = Progress.REACHED if answer.accepted else Progress.OUT_OF_REACH
+        return Judgement(progress=progress, words=one_line(answer.message))
+
+    return judge
+
+
+def restarted(command: str, answers: Mapping[str, CommandResult]) -> Goal:
+    """The command was accepted, and the session has come to run since."""
+
+    def judge(status: SessionStatus | None) -> Judgement:
+        answer = answers.get(command) or _answer_in(status, command)
+        if answer is None:
+            return _UNANSWERED
         if not answer.accepted:
             return Judgement(progress=Progress.OUT_OF_REACH, words=one_line(answer.message))
-        return _judged(status, is_reached=status.state is State.RUNNING and status.since >= answer.at)
+        if status is None or status.since < answer.at:
+            return Judgement(progress=Progress.NOT_YET, words=one_line(answer.message))
+        return _judged(status, is_reached=status.state is State.RUNNING)
 
     return judge
 
@@ -130,6 +159,12 @@ def _judged(status: SessionStatus, *, is_reached: bool) -> Judgement:
 
 def _told(status: SessionStatus) -> str:
     return f"{status.state.value}: {one_line(status.message or status.reason)}"
+
+
+def _answer_in(status: SessionStatus | None, command: str) -> CommandResult | None:
+    """Give the answer that a status has, to this command or a later one."""
+    answer = status.last_command if status else None
+    return answer if answer is not None and _number(answer.id) >= _number(command) else None
 
 
 def _number(command: str) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 Comes up in this order: embedded servers, Redis and PostgreSQL clients, the admin server (so that `/healthz` answers and
 `/readyz` says what is missing), the supervisor. Ready means: configuration valid, Redis answered, first plan made; not
 that every session is up. Ends in this order: nothing new is taken, what is in flight is finished within the deadline,
-what is left is named, the last statuses are written, everything is closed. Sessions stay logged in at their gateways.
-Told to stop before the supervisor runs, it has nothing to finish and ends at once.
+what is left is named, the last statuses and events are written, everything is closed. Sessions stay logged in at their
+gateways. Told to stop before the supervisor runs, it has nothing to finish and ends at once. When something keeps it
+from ending, the last resort that it was given ends the process.
 """
 
 from __future__ import annotations
@@ -24,17 +25,28 @@ from wa_supervisor.adapters.redis.store import RedisStore
 from wa_supervisor.adapters.systemd import ServiceManager
 from wa_supervisor.config import Settings
 from wa_supervisor.daemon import policies
+from wa_supervisor.daemon.contacts import Contacts
+from wa_supervisor.daemon.lag import LoopLag
+from wa_supervisor.daemon.last_resort import LastResort
 from wa_supervisor.daemon.plainly import told_plainly
 from wa_supervisor.daemon.pulse import Pulse
-from wa_supervisor.daemon.reload import changed_gateways, needs_restart
+from wa_supervisor.daemon.reload import changed_gateways, tell_reload
 from wa_supervisor.daemon.stores import with_people, with_redis, with_servers
 from wa_supervisor.daemon.summary import one_line
-from wa_supervisor.daemon.supervision import Rooms, build_rooms, build_supervisor
+from wa_supervisor.daemon.supervision import (
+    Rooms,
+    build_chronicle,
+    build_reporter,
+    build_rooms,
+    build_supervisor,
+)
 from wa_supervisor.daemon.telling import Telling
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.status import SessionStatus
+from wa_supervisor.engine.chronicle import Chronicle
 from wa_supervisor.engine.ports import People
 from wa_supervisor.engine.reporter import Reporter
+from wa_supervisor.engine.room import GatewayRoom
 from wa_supervisor.engine.supervisor import Supervisor
 
 _logger = logging.getLogger(__name__)
@@ -52,7 +64,10 @@ class Started:
 class Daemon:
     """Runs once, until `stop`; follows new settings on `reload`. Make it where an event loop runs."""
 
-    def __init__(self, settings: Settings, *, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, *, environ: Mapping[str, str], last_resort: LastResort | None = None
+    ) -> None:
+        """`last_resort` ends the whole process if the daemon does not end; whoever made it disarms it."""
         self._settings = settings
         """What it began with: of later settings only what `reload` names is followed."""
         self._followed = settings
@@ -64,6 +79,8 @@ class Daemon:
         self._whole = anyio.CancelScope()
         self._reporting = anyio.CancelScope()
         self._has_work = False
+        self._last_resort = last_resort
+        self._abandoned: tuple[str, ...] = ()
         self.ready = anyio.Event()
         """Set when the first plan is made."""
         self.stopped = anyio.Event()
@@ -76,6 +93,10 @@ class Daemon:
         """Give the status of every integration now."""
         return self._supervisor.statuses() if self._supervisor else []
 
+    def rooms(self) -> tuple[GatewayRoom, ...]:
+        """Give the rooms of the gateways that are used now."""
+        return tuple(self._rooms.values())
+
     def stop(self) -> None:
         """End soon: drain, then close everything."""
         if self._stopping.is_set():
@@ -83,9 +104,14 @@ class Daemon:
         self._stopping.set()
         self._telling.phase = "stopping"
         self._manager.stopping()
-        self._manager.extend_timeout(policies.longest_end(self._settings))
+        self._manager.extend_timeout(policies.longest_end(self._settings) + policies.LEAVING)
+        self._end_within(policies.longest_end(self._settings))
         if not self._has_work:
             self._whole.cancel()
+
+    def hurry(self) -> None:
+        """Have less time to end: whoever runs it cancels it now."""
+        self._end_within(policies.longest_hurry(self._settings))
 
     def reload(self, load: Callable[[], Settings]) -> None:
         """Follow what `load` gives. Whatever it raises, the old settings stay, and the caller says why."""
@@ -98,10 +124,10 @@ class Daemon:
         try:
             self._follow(load())
         except Exception:
-            self._telling.metrics.reloaded(succeeded=False)
+            self._telling.metrics.process.reloaded(succeeded=False)
             raise
         else:
-            self._telling.metrics.reloaded(succeeded=True)
+            self._telling.metrics.process.reloaded(succeeded=True)
         finally:
             if is_told:
                 self._manager.ready()
@@ -154,22 +180,18 @@ class Daemon:
     async def _supervise(self, store: RedisStore, people: People | None) -> None:
         self._has_work = True
         telling, policy = self._telling, policies.supervisor_policy(self._settings)
-        reporter = Reporter(
-            board=store.board,
-            statuses=self.statuses,
-            describe=telling.daemon_status,
-            daemon=self._settings.daemon.id,
-            pid=telling.pid,
-            policy=policy,
-            observe=telling.observe,
-        )
+        reporter = build_reporter(self._settings, store, telling, self.statuses)
+        chronicle = build_chronicle(self._settings, store, telling)
         pulse = Pulse(self._manager, telling, longest_round=policies.longest_round(self._settings))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pulse.run)
+            tasks.start_soon(LoopLag(telling.metrics.process.lagged).run)
+            tasks.start_soon(Contacts(self.rooms, telling.observe).run)
             tasks.start_soon(telling.prepare_people)
+            tasks.start_soon(chronicle.run)
             tasks.start_soon(self._come_up, tasks, store, people, reporter)
             await self._stopping.wait()
-            await self._end(reporter, store, policy.drain_timeout + policy.cancel_timeout)
+            await self._end(reporter, chronicle, policy.drain_timeout + policy.cancel_timeout)
             tasks.cancel_scope.cancel()
 
     async def _come_up(self, tasks: TaskGroup, store: RedisStore, people: People | None, reporter: Reporter) -> None:
@@ -200,21 +222,31 @@ class Daemon:
         supervisor.changed = reporter.note
         await supervisor.run(task_status=task_status)
 
-    async def _end(self, reporter: Reporter, store: RedisStore, deadline: float) -> None:
+    async def _end(self, reporter: Reporter, chronicle: Chronicle, deadline: float) -> None:
         _logger.info("stopping: finishing what is in flight", extra={"seconds": deadline})
+        reporter.leave_to_others()
         if self._supervisor is not None:
-            await self._supervisor.drain(deadline)
+            self._abandoned = await self._supervisor.drain(deadline)
         self._reporting.cancel()
         if not self.ready.is_set():
             return  # it has told nothing, and what the daemon before it told still holds
-        with anyio.move_on_after(policies.last_words(self._settings)) as words:
+        limit = policies.last_words(self._settings)
+        await self._say_last_words(reporter, limit)
+        await chronicle.flush(limit)
+
+    async def _say_last_words(self, reporter: Reporter, limit: float) -> None:
+        with anyio.move_on_after(limit) as words:
             try:
                 await reporter.write(everything=True)
-                await store.board.farewell(self._settings.daemon.id)
+                await reporter.farewell()
             except StoreUnavailableError as error:
                 _logger.warning("the last statuses could not be written", extra={"why": str(error)})
         if words.cancelled_caught:
             _logger.warning("the last statuses could not be written", extra={"why": "Redis did not answer in time"})
+
+    def _end_within(self, seconds: float) -> None:
+        if self._last_resort is not None:
+            self._last_resort.arm(seconds, names=lambda: self._abandoned)
 
     def _follow(self, new: Settings) -> None:
         old = self._followed
@@ -226,6 +258,4 @@ class Daemon:
         self._followed = new
         if (new.daemon.log_level, new.daemon.log_format) != (old.daemon.log_level, old.daemon.log_format):
             set_up_logging(new.daemon.log_level, new.daemon.log_format)
-        waiting = needs_restart(self._settings, new)
-        extra = {"gateways_changed": sorted(changed), "needs_restart": waiting}
-        _logger.info("configuration reloaded", extra=extra)
+        tell_reload(self._settings, old, new)

@@ -135,8 +135,9 @@ def defaults_of(settings: Settings) -> Defaults:
     )
 
 
-FINISHING, CLEANING_UP, LAST_WORDS = 0.7, 0.2, 0.1
-"""Shares of `daemon.shutdown_timeout`: for what is in flight, for what is cancelled then, and for the last statuses."""
+FINISHING, CLEANING_UP, LAST_WORDS = 0.7, 0.2, 0.05
+"""Shares of `daemon.shutdown_timeout`: for what is in flight, for what is cancelled then, for the last statuses, and as
+much for the last events."""
 
 LISTENING = 5.0
 """Seconds for the admin server to begin to listen on a loopback address, which takes no waiting at all."""
@@ -144,9 +145,12 @@ LISTENING = 5.0
 CLOSING = 10.0
 """Seconds for closing connections after that: gateways have 3, PostgreSQL and the admin server 2, Redis 1."""
 
+LEAVING = 5.0
+"""Seconds that the last resort takes after that to say what kept the process: the service manager must not be first."""
+
 
 def last_words(settings: Settings) -> float:
-    """Give the seconds in which the last statuses of a daemon that stops must be written."""
+    """Give the seconds in which a daemon that stops must write its last statuses, and then its last events."""
     return settings.daemon.shutdown_timeout * LAST_WORDS
 
 
@@ -155,6 +159,11 @@ def longest_end(settings: Settings) -> float:
     private = EmbeddedPolicy()
     servers = private.stop_seconds + 2 * private.kill_seconds if settings.embedded.enabled else 0.0
     return settings.daemon.shutdown_timeout + CLOSING + servers
+
+
+def longest_hurry(settings: Settings) -> float:
+    """Give the seconds in which a daemon that was told twice to stop has ended: it cleans up and finishes nothing."""
+    return longest_end(settings) - settings.daemon.shutdown_timeout * (FINISHING + 2 * LAST_WORDS)
 
 
 def longest_embedded_start() -> float:

@@ -32,6 +32,7 @@ async def run_under_signals(daemon: Daemon, load: Callable[[], Settings]) -> sig
 
             def end_at_once(number: signal.Signals) -> None:
                 cut_short.append(number)
+                daemon.hurry()
                 tasks.cancel_scope.cancel()
 
             await tasks.start(_obey, daemon, load, end_at_once)

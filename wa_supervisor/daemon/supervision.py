@@ -1,20 +1,25 @@
-"""The supervisor and its rooms, built from settings and stores. Nothing runs here."""
+"""The supervisor, its rooms, and who writes what it tells, built from settings and stores. Nothing runs here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from wa_supervisor.adapters.redis.keys import Keys
 from wa_supervisor.adapters.redis.store import RedisStore
 from wa_supervisor.config import Settings
 from wa_supervisor.daemon import policies
 from wa_supervisor.daemon.gateways import build_room
-from wa_supervisor.daemon.telling import wall
+from wa_supervisor.daemon.neighbours import SharedBoard
+from wa_supervisor.daemon.telling import Telling, wall
 from wa_supervisor.domain.integration import Defaults
 from wa_supervisor.domain.names import GatewayName
 from wa_supervisor.domain.observations import Observer
+from wa_supervisor.domain.status import SessionStatus
+from wa_supervisor.engine.chronicle import Chronicle
 from wa_supervisor.engine.dead_letter_office import DeadLetterOffice
 from wa_supervisor.engine.people import CachedPeople
 from wa_supervisor.engine.ports import People
+from wa_supervisor.engine.reporter import Reporter
 from wa_supervisor.engine.room import GatewayRoom
 from wa_supervisor.engine.session import Services
 from wa_supervisor.engine.supervisor import Supervisor
@@ -46,6 +51,40 @@ def build_supervisor(
         observe=observe,
         wall=wall,
     )
+
+
+def build_reporter(
+    settings: Settings, store: RedisStore, telling: Telling, statuses: Callable[[], Sequence[SessionStatus]]
+) -> Reporter:
+    """Give who keeps the status board true, beside other daemons."""
+    board = SharedBoard(
+        store.board, store.client, Keys(prefix=settings.redis.prefix), wall=wall, tell_rival=telling.note_rival
+    )
+    return Reporter(
+        board=board,
+        statuses=statuses,
+        describe=telling.daemon_status,
+        daemon=settings.daemon.id,
+        pid=telling.pid,
+        policy=policies.supervisor_policy(settings),
+        observe=telling.observe,
+    )
+
+
+def build_chronicle(settings: Settings, store: RedisStore, telling: Telling) -> Chronicle:
+    """Give who writes the history; it listens from now on."""
+    policy = policies.supervisor_policy(settings)
+    chronicle = Chronicle(
+        store.events,
+        daemon=settings.daemon.id,
+        wall=wall,
+        kept=policy.events_kept,
+        retry_initial=policy.retry_initial,
+        retry_max=policy.retry_max,
+        observe=telling.observe,
+    )
+    telling.subscribe(chronicle.note)
+    return chronicle
 
 
 def _services(settings: Settings, store: RedisStore, people: People | None, observe: Observer) -> Services:

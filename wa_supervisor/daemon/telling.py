@@ -21,7 +21,7 @@ from wa_supervisor.config import Settings
 from wa_supervisor.daemon.summary import by_state, one_line
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.names import GatewayName
-from wa_supervisor.domain.observations import Observation, Reconciled, Trouble
+from wa_supervisor.domain.observations import Observation, Observer, Reconciled, Trouble
 from wa_supervisor.domain.status import DaemonStatus, SessionStatus
 from wa_supervisor.engine.retrying import patient
 
@@ -65,6 +65,8 @@ class Telling:
         self._store: RedisStore | None = None
         self._people: PostgresPeople | None = None
         self._people_missing: str | None = None
+        self._rival: DaemonStatus | None = None
+        self._listeners: list[Observer] = []
         self.metrics = Metrics(
             statuses,
             per_session=settings.metrics.per_session,
@@ -84,7 +86,7 @@ class Telling:
         """Take the stores whose shortcomings are told."""
         self._store, self._people = store, people
         if people is None:
-            self._people_missing = NO_DATABASE
+            self._note_people(NO_DATABASE)
             _logger.warning("works with less than it could", extra={"why": NO_DATABASE})
 
     async def prepare_people(self) -> None:
@@ -96,7 +98,22 @@ class Telling:
                 await self._people.ensure_schema()
         if self._people_missing is not None:
             _logger.info("people can be looked up")
-        self._people_missing = None
+        self._note_people(None)
+
+    def note_rival(self, rival: DaemonStatus | None) -> None:
+        """Take a living daemon that has this one's name, or that there is none (any more)."""
+        before, self._rival = self._rival, rival
+        self.metrics.process.rivals(0 if rival is None else 1)
+        if rival is None:
+            if before is not None:
+                _logger.info("no other daemon has this name any more", extra={"daemon": self._id})
+        elif before is None or (before.host, before.pid) != (rival.host, rival.pid):
+            extra = {"daemon": self._id, "host": rival.host, "pid": rival.pid, "why": _rivalry(rival)}
+            _logger.error("another daemon has the same name", extra=extra)
+
+    def subscribe(self, listener: Observer) -> None:
+        """Tell `listener` too, after those who are told already."""
+        self._listeners.append(listener)
 
     def observe(self, observation: Observation) -> None:
         """Tell everybody who listens to the engine."""
@@ -104,9 +121,11 @@ class Telling:
             self.last_round = anyio.current_time()
             self._why_no_round = observation.error or ""
         elif isinstance(observation, Trouble) and observation.where in PEOPLE_TROUBLES:
-            self._people_missing = observation.message if observation.where == PEOPLE_AWAY else None
+            self._note_people(observation.message if observation.where == PEOPLE_AWAY else None)
         self.metrics.observe(observation)
         self._log.observe(observation)
+        for listener in self._listeners:
+            listener(observation)
 
     def flush(self) -> None:
         """Write what the log still holds back."""
@@ -123,7 +142,8 @@ class Telling:
         """Give what works with less than it could."""
         stale = f"{STALE_WISH}: {self._why_no_round}" if self.is_ready and self._why_no_round else None
         notifications = self._store.wish.missing if self._store else None
-        return tuple(text for text in (stale, self._people_missing, notifications) if text)
+        rivalry = _rivalry(self._rival) if self._rival else None
+        return tuple(text for text in (rivalry, stale, self._people_missing, notifications) if text)
 
     def readiness(self) -> Readiness:
         """Answer `/readyz`."""
@@ -153,6 +173,18 @@ class Telling:
     def _people_not_ready(self, error: BaseException, delay: float, attempt: int) -> None:
         del delay, attempt
         kind = "" if isinstance(error, StoreUnavailableError) else f"{type(error).__name__}: "
-        before, self._people_missing = self._people_missing, f"people cannot be looked up: {kind}{error}"
+        before = self._people_missing
+        self._note_people(f"people cannot be looked up: {kind}{error}")
         if self._people_missing != before:
             _logger.warning("works with less than it could", extra={"why": self._people_missing})
+
+    def _note_people(self, missing: str | None) -> None:
+        self._people_missing = missing
+        self.metrics.process.people(are_available=missing is None)
+
+
+def _rivalry(rival: DaemonStatus) -> str:
+    return (
+        f"another daemon named {rival.id!r} is alive (process {rival.pid} on {rival.host}): each session runs in one "
+        "of them, but status shows only one; give each a daemon.id of its own, or stop one"
+    )

@@ -5,7 +5,7 @@ Level, not edge: the plan is made from the whole wish every time; which notifica
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 from wa_supervisor.domain.integration import Integration, InvalidIntegration
@@ -27,6 +27,19 @@ class Plan:
     def is_empty(self) -> bool:
         """Whether nothing is to be done."""
         return not (self.remove or self.change or self.add)
+
+    @property
+    def size(self) -> int:
+        """How many integrations it is about."""
+        return len(self.remove) + len(self.change) + len(self.add)
+
+    def without(self, held: Container[IntegrationId]) -> Plan:
+        """Give the plan that leaves what is `held` back as it is."""
+        return Plan(
+            remove=tuple(name for name in self.remove if name not in held),
+            change=tuple(wanted for wanted in self.change if wanted.id not in held),
+            add=self.add,
+        )
 
 
 def make_plan(wish: Wish, present: Mapping[IntegrationId, Wanted]) -> Plan:

@@ -6,6 +6,8 @@ the gateway is closed only where it has to be, because a start takes long and ma
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.plan import Wanted
 
@@ -33,3 +35,8 @@ def needs_new_life(old: Integration, new: Integration, *, is_serving: bool) -> b
     The number for a pairing code matters only while a login is still to come.
     """
     return new.token != old.token or new.proxy != old.proxy or (new.phone != old.phone and not is_serving)
+
+
+def resumed(paused: Integration) -> Integration:
+    """Give what a paused record means when its pause is over."""
+    return replace(paused, paused=False, pause_reason="", paused_until=None)

@@ -2,7 +2,7 @@
 
 Closing ends the browser and keeps the login; nothing here ever logs a session out. It goes on until the session is
 closed, or is wanted again, or the daemon stops, or the gateway refused a few times; then it is said that the session
-may still be open.
+may still be open. It needs the gateway to answer, and not its events.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ import anyio
 from wa_supervisor.domain.errors import GatewayUnreachableError, PermanentError, WaSupervisorError
 from wa_supervisor.domain.gateway import GatewayStatus
 from wa_supervisor.domain.integration import Integration
-from wa_supervisor.domain.lifecycle import Cause
+from wa_supervisor.domain.masking import redacted
 from wa_supervisor.domain.observations import Trouble
 from wa_supervisor.domain.plan import Wanted
 from wa_supervisor.engine.policies import SupervisorPolicy
-from wa_supervisor.engine.record import Record
 from wa_supervisor.engine.retrying import patient
 from wa_supervisor.engine.room import GatewayRoom
 from wa_supervisor.engine.session import Services, Session
@@ -34,13 +33,13 @@ class Closing:
         *,
         policy: SupervisorPolicy,
         services: Services,
-        record: Record,
+        say: Callable[[str], None],
         room_of: Callable[[Wanted], GatewayRoom | None],
         bell: Bell,
     ) -> None:
         self._policy = policy
         self._services = services
-        self._record = record
+        self._say = say
         self._room_of = room_of
         self._bell = bell
         self._is_calling = Switch()
@@ -63,9 +62,9 @@ class Closing:
         patience_ends = anyio.current_time() + self._services.sessions.close_timeout
         tries = 0
         while must_close() and tries < self._policy.close_tries:
-            known = self._room_of(integration)
+            known = self._successor_of(session)
             room = known or session.room
-            if room.gate.is_open:
+            if room.gate.answers:
                 if await self._is_closed(room, integration):
                     return
                 tries += 1
@@ -74,8 +73,21 @@ class Closing:
                 return
             else:
                 message = f"waits to close session {integration.session}: gateway {room.name} is away"
-                self._record.move(Cause.DRAIN, "Closing", f"{message}: {room.gate.reason}")
+                self._say(f"{message}: {room.gate.reason}")
             await self._bell.wait_for(self._policy.close_look)
+
+    def tell_moved(self, session: Session) -> None:
+        """Say so if the session goes on at another address of its gateway and may be open at the old one."""
+        room = self._room_of(session.integration)
+        if room is not None and room.address != session.room.address:
+            old = redacted(session.room.address)
+            message = f"session {session.integration.session} may still be open at {old}, where its gateway was before"
+            self._tell(session.integration, f"{message}; close it there, or WhatsApp has it twice")
+
+    def _successor_of(self, session: Session) -> GatewayRoom | None:
+        """Give the room in which the session's browser can be reached now, if its gateway is still configured."""
+        room = self._room_of(session.integration)
+        return room if room is not None and room.address == session.room.address else None
 
     async def _is_closed(self, room: GatewayRoom, integration: Integration) -> bool:
         try:
@@ -103,7 +115,7 @@ class Closing:
             self._tell(integration, f"the paused session may still be open at its gateway: {error}")
 
     async def _close_leftover_once(self, room: GatewayRoom, integration: Integration) -> None:
-        await room.gate.wait_open()
+        await room.gate.wait_answers()
         try:
             await self._call(room, integration, only_if_open=True)
         except GatewayUnreachableError as error:

@@ -2,33 +2,36 @@
 
 There is one keeper, and one task, for each integration, so there never are two incarnations of a session. It is told
 what is wanted as a level; what it was told in between does not matter. It holds the claim on its session until that is
-drained and closed, and while one session gives way to the next (another agent, a changed gateway) what arrives for it
-waits at the gateway's feed.
+drained and closed, or cut off, and while one session gives way to the next (another agent, a changed gateway) what
+arrives for it waits at the gateway's feed.
+
+Before anything runs, whatever keeps it from running must be gone: a pause, which may end by itself, and another
+daemon's lease, without which nothing is done at the gateway at all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
 import anyio
 
 from wa_supervisor.domain.integration import Integration, InvalidIntegration
-from wa_supervisor.domain.lifecycle import TRANSITIONS, Cause
-from wa_supervisor.domain.names import GatewayName, IntegrationId, SessionName
-from wa_supervisor.domain.observations import Trouble
+from wa_supervisor.domain.lifecycle import Cause, State
+from wa_supervisor.domain.names import GatewayName, IntegrationId
+from wa_supervisor.domain.observations import Abandoned
 from wa_supervisor.domain.plan import Wanted
-from wa_supervisor.domain.succession import keeps_carriage, must_close
 from wa_supervisor.engine.claims import Claims
 from wa_supervisor.engine.closing import Closing
-from wa_supervisor.engine.life import Restart
 from wa_supervisor.engine.policies import SupervisorPolicy
+from wa_supervisor.engine.ports import Lease
 from wa_supervisor.engine.record import Record
 from wa_supervisor.engine.reply_router import ReplyRouter
-from wa_supervisor.engine.retrying import patient
 from wa_supervisor.engine.room import GatewayRoom
-from wa_supervisor.engine.session import Services, Session
-from wa_supervisor.engine.switch import Bell
-
-LAST_INSTANTS = 1.0
-"""Seconds for what arrived while a session was leaving; it takes milliseconds."""
+from wa_supervisor.engine.serving import Serving
+from wa_supervisor.engine.session import Services
+from wa_supervisor.engine.standing import Standing
+from wa_supervisor.engine.yard import Yard
 
 
 class Keeper:
@@ -39,24 +42,24 @@ class Keeper:
         wanted: Wanted,
         *,
         record: Record,
-        rooms: dict[GatewayName, GatewayRoom],
+        rooms: Mapping[GatewayName, GatewayRoom],
         claims: Claims,
+        lease: Callable[[IntegrationId], Lease | None],
+        yard: Yard,
         router: ReplyRouter,
         services: Services,
         policy: SupervisorPolicy,
     ) -> None:
-        self.record = record
-        self._wanted: Wanted | None = wanted
-        self._rooms = rooms
         self._claims = claims
-        self._router = router
-        self._services = services
-        self._policy = policy
-        self._bell = Bell()
-        self._session: Session | None = None
-        self._last_session: SessionName | None = None
-        self._stays_open = False
-        self._closing = Closing(policy=policy, services=services, record=record, room_of=self._room_of, bell=self._bell)
+        self._observe = services.observe
+        self._standing = standing = Standing(wanted, record=record, rooms=rooms, lease=lease)
+        self._closing = Closing(
+            policy=policy, services=services, say=self._say_closing, room_of=standing.room_of, bell=standing.bell
+        )
+        self._serving = Serving(
+            standing, closing=self._closing, yard=yard, router=router, services=services, policy=policy
+        )
+        self.failed = self._serving.failed
 
     def __repr__(self) -> str:
         return f"<Keeper {self.record!r}>"
@@ -64,172 +67,166 @@ class Keeper:
     @property
     def id(self) -> IntegrationId:
         """The integration's id."""
-        return self.record.wanted.id
+        return self._standing.id
+
+    @property
+    def record(self) -> Record:
+        """What is known of it."""
+        return self._standing.record
 
     @property
     def wanted(self) -> Wanted | None:
         """What it was last told; `None` when it is to end."""
-        return self._wanted
+        return self._standing.told
+
+    @property
+    def needs_lease(self) -> bool:
+        """Whether it does, or is to do, anything at a gateway."""
+        return self._serving.incarnation is not None or not isinstance(self.wanted, InvalidIntegration)
 
     def follow(self, wanted: Wanted | None) -> None:
         """Do this from now on; `None`: the integration was removed, close the session and end."""
-        self._wanted = wanted
-        self._bell.ring()
+        self._standing.tell(wanted)
 
     def leave(self) -> None:
         """End without closing the session at its gateway: the daemon stops, the session stays logged in there."""
-        self._stays_open = True
+        self._standing.stays_open = True
+        self.record.block("drain", "the daemon stops")
         self._closing.give_up()
         self.follow(None)
 
+    def look_up(self) -> None:
+        """Look again: something else than the wish may have changed, such as the lease."""
+        self._standing.bell.ring()
+
     def gateways_changed(self) -> None:
         """Look whether the session's gateway is still the same; what a new one reports meanwhile waits there."""
-        wanted = self._wanted
-        if isinstance(wanted, Integration) and not wanted.paused and self._session is not None:
-            room = self._room_of(wanted)
-            if room is not None and room is not self._session.room:
-                room.feed.hold(wanted.session)
-        self._bell.ring()
+        self._serving.gateways_changed()
+        self._standing.bell.ring()
 
-    def restart(self, reason: str) -> bool:
-        """Restart the session, browser and all; say whether there is one to restart."""
-        if self._session is None:
-            return False
-        self._session.restart(Restart(reason="OperatorRestart", message=reason, closes_first=True))
-        return True
+    def restart(self, reason: str) -> tuple[bool, str]:
+        """Restart the session, browser and all; say whether that is done, and why not."""
+        record = self.record
+        if record.state is State.QUARANTINED:
+            return False, f"{self.id} is quarantined ({record.reason}): wa-supervisor release {self.id}"
+        if record.blockers:
+            first = record.blockers[0]
+            return False, f"{self.id} is kept from running ({first.name}): {first.message}"
+        if self._serving.session is None or not self._serving.session.restart(reason):
+            return False, f"{self.id} is {record.state.value}, so nothing can be restarted: {record.message}"
+        return True, "restarting"
+
+    def release(self, reason: str) -> tuple[bool, str]:
+        """End the session's quarantine; say whether that is done, and why not."""
+        session = self._serving.session
+        if self._serving.release() or (session is not None and session.release(reason)):
+            return True, "released from quarantine"
+        return False, f"{self.id} is not quarantined but {self.record.state.value}: {self.record.message}"
+
+    def give_up(self) -> tuple[str, ...]:
+        """Cut off what did not end in time; name what does not run in the yard, which names its own."""
+        now = self._serving.incarnation
+        if now is not None:
+            now.cut_off()
+            return ()
+        self._observe(Abandoned(integration=self.id, what="closing", count=1))
+        return (f"closing {self.id}",)
 
     async def run(self) -> None:
         """Do what is wanted until nothing is."""
-        while (wanted := self._wanted) is not None:
+        standing = self._standing
+        while (wanted := standing.wanted()) is not None:
             self.record.wanted = wanted
+            self.record.unblock("drain")
             if isinstance(wanted, InvalidIntegration):
-                self._let_go_of_messages()
+                self._serving.let_go_of_messages()
                 self.record.move(Cause.INVALIDATED, wanted.reason, wanted.message)
                 await self._until_changed(wanted)
             elif await self._has_claim(wanted):
                 try:
-                    await self._do(wanted)
+                    await self._do_with_lease(wanted)
                 finally:
-                    self._claims.give_up(wanted.claim, self._bell)
-        self._let_go_of_messages()
-        reason = "DaemonStopped" if self._stays_open else "Removed"
-        self.record.move(Cause.STOPPED, reason, "the daemon stopped" if self._stays_open else "removed from the wish")
-
-    def failed(self, error: BaseException, delay: float, attempt: int) -> None:
-        """Take the word that something here failed as it never should; it is begun anew in `delay` seconds."""
-        message = f"the session's keeper failed {attempt} times, next try in {delay:.1f} s"
-        self._services.observe(Trouble(where="keeper", message=message, error=error, integration=self.id))
-        for cause in (Cause.RESTART, Cause.WANTED):
-            if (self.record.state, cause) in TRANSITIONS:
-                self.record.move(cause, "InternalError", f"{type(error).__name__}: {error}", next_in=delay)
-                return
+                    self._claims.give_up(wanted.claim, standing.bell)
+        self._serving.let_go_of_messages()
+        reason = "DaemonStopped" if standing.stays_open else "Removed"
+        self.record.move(
+            Cause.STOPPED, reason, "the daemon stopped" if standing.stays_open else "removed from the wish"
+        )
 
     async def _has_claim(self, wanted: Integration) -> bool:
         """Wait for the claim; say no when something else is wanted meanwhile."""
-        while not self._claims.take(wanted.claim, self._bell):
-            self._be_wanted("Waiting", f"waits until another integration has let go of session {wanted.session}")
-            await self._bell.wait()
-            if self._wanted != wanted:
+        standing = self._standing
+        while not self._claims.take(wanted.claim, standing.bell):
+            standing.wait_for("Waiting", f"waits until another integration has let go of session {wanted.session}")
+            await standing.look_later(wanted)
+            if standing.wanted() != wanted:
                 return False
         return True
 
-    async def _do(self, wanted: Integration) -> None:
-        if wanted.paused:
-            self._let_go_of_messages()
-            self.record.move(Cause.PAUSED, "Paused", wanted.pause_reason or "paused by the operator")
-            await self._pause(wanted)
+    async def _do_with_lease(self, wanted: Integration) -> None:
+        lease = await self._wait_for_lease(wanted)
+        self.record.unblock("lease")
+        if lease is None:
             return
-        async for attempt in patient(self._policy.retry_initial, self._policy.retry_max, tell=self.failed):
-            with attempt:
-                await self._serve(wanted)
+        self.record.fence = lease.fence or None
+        if wanted.paused:
+            await self._be_paused(wanted, lease.fence)
+        else:
+            await self._serving.serve(wanted, lease.fence)
 
-    async def _until_changed(self, wanted: Wanted, room: GatewayRoom | None = None) -> None:
-        """Wait until something else is wanted, or the gateway of `wanted` is another one than `room`."""
-        while self._wanted == wanted and (room is None or self._room_of(wanted) is room):
-            await self._bell.wait()
+    async def _wait_for_lease(self, wanted: Integration) -> Lease | None:
+        """Wait until the lease is ours; `None` when something else is wanted meanwhile."""
+        standing = self._standing
+        while (lease := standing.lease()) is None or not lease.is_ours:
+            if lease is None:
+                reason, message = "LeaseUnknown", "waits for the word of Redis that no other daemon runs it"
+            else:
+                reason, message = "LeasedElsewhere", f"runs at daemon {lease.holder}"
+                self._serving.let_go_of_messages()
+            self.record.fence = None
+            self.record.block("lease", message)
+            standing.wait_for(reason, message)
+            await standing.look_later(wanted)
+            if standing.wanted() != wanted:
+                return None
+        return lease
 
-    async def _pause(self, wanted: Integration) -> None:
-        room = self._room_of(wanted)
+    async def _until_changed(self, wanted: Wanted, room: GatewayRoom | None = None, fence: int | None = None) -> None:
+        """Wait until something else is wanted, the lease is lost, or the gateway is another one than `room`."""
+        standing = self._standing
+        while (
+            standing.wanted() == wanted
+            and (room is None or standing.room_of(wanted) is room)
+            and (fence is None or standing.has_lease(fence))
+        ):
+            await standing.look_later(wanted)
+
+    async def _be_paused(self, wanted: Integration, fence: int) -> None:
+        self._serving.let_go_of_messages()
+        until, message = wanted.paused_until, wanted.pause_reason or "paused by the operator"
+        next_in = None
+        if until is not None:
+            message = f"{message}, until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M:%S} UTC"
+            next_in = until - self.record.now
+        self.record.block("operator", message, until)
+        self.record.move(Cause.PAUSED, "Paused", message, next_in=next_in)
+        try:
+            await self._pause(wanted, fence)
+        finally:
+            self.record.unblock("operator")
+
+    async def _pause(self, wanted: Integration, fence: int) -> None:
+        room = self._standing.room_of(wanted)
         if room is None:
-            await self._until_changed(wanted)
+            await self._until_changed(wanted, fence=fence)
             return
         async with anyio.create_task_group() as tasks:
             with room.used():
                 tasks.start_soon(self._closing.close_leftover, room, wanted)
-                await self._until_changed(wanted, room)
-                if not self._stays_open:
+                await self._until_changed(wanted, room, fence)
+                if not self._standing.stays_open:
                     await self._closing.wait_idle()
                 tasks.cancel_scope.cancel()
 
-    async def _serve(self, wanted: Integration) -> None:
-        room = self._room_of(wanted)
-        if room is None:
-            self._be_wanted("GatewayGone", "its gateway was taken out of the configuration")
-            while self._wanted == wanted and self._room_of(wanted) is None:
-                await self._bell.wait()
-            return
-        self._be_wanted("Wanted", "wanted again")
-        with room.used():
-            session = Session(wanted, self.record, room, self._services)
-            try:
-                await self._serve_until_other_carriage(session)
-            finally:
-                self._leave(session)
-            await self._closing.close(
-                session, must_close=lambda: self._must_close(session), is_awaited=self._is_awaited
-            )
-
-    async def _serve_until_other_carriage(self, session: Session) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(session.run)
-            self._session, self._last_session = session, session.integration.session
-            self._router.join(session)
-            for message in session.room.feed.join(session.integration.session, session):
-                await session.take_message(message)
-            await self._until_other_carriage(session)
-            self._session = None
-            await session.drain(self._policy.drain_timeout)
-            self._leave(session)
-            await session.finish(LAST_INSTANTS)
-            tasks.cancel_scope.cancel()
-
-    async def _until_other_carriage(self, session: Session) -> None:
-        while True:
-            wanted = self._wanted
-            if (
-                not keeps_carriage(session.integration, wanted)
-                or self._room_of(session.integration) is not session.room
-            ):
-                return
-            if isinstance(wanted, Integration) and wanted != session.integration:
-                session.follow(wanted)
-            await self._bell.wait()
-
-    def _leave(self, session: Session) -> None:
-        self._session = None
-        self._router.leave(session)
-        session.room.feed.leave(session.integration.session, session, holds=self._has_successor(session))
-
-    def _let_go_of_messages(self) -> None:
-        """Nobody will take what is held for the session that ended last."""
-        if self._last_session is not None:
-            for room in self._rooms.values():
-                room.feed.let_go(self._last_session)
-            self._last_session = None
-
-    def _has_successor(self, session: Session) -> bool:
-        wanted = self._wanted
-        return isinstance(wanted, Integration) and not wanted.paused and wanted.claim == session.integration.claim
-
-    def _must_close(self, session: Session) -> bool:
-        return not self._stays_open and must_close(session.integration, self._wanted)
-
-    def _is_awaited(self) -> bool:
-        return isinstance(self._wanted, Integration) and not self._wanted.paused
-
-    def _room_of(self, wanted: Wanted) -> GatewayRoom | None:
-        return self._rooms.get(wanted.gateway) if isinstance(wanted, Integration) else None
-
-    def _be_wanted(self, reason: str, message: str) -> None:
-        if (self.record.state, Cause.WANTED) in TRANSITIONS:
-            self.record.move(Cause.WANTED, reason, message)
+    def _say_closing(self, message: str) -> None:
+        self.record.move(Cause.DRAIN, "Closing", message)

@@ -1,22 +1,26 @@
 """What is known of one integration while the daemon runs: its state, its history, its traffic.
 
 The only place where a session's state changes. Every step goes through the table of `wa_supervisor.domain.lifecycle`,
-is told to the observer, and is kept among the last 20.
+is told to the observer, and is kept among the last 20. It also is the only place that knows what keeps the session from
+running: each blocker has a name, whoever set it takes it back, and the session runs when none is left. What it does not
+do: carry that out; the keeper and the session's life look here.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 
 import anyio
 
+from wa_supervisor.domain.budget import Budget
 from wa_supervisor.domain.integration import Integration, InvalidIntegration
 from wa_supervisor.domain.lifecycle import Cause, State, is_serving, next_state
 from wa_supervisor.domain.names import IntegrationId
 from wa_supervisor.domain.observations import Observer, SessionMoved
-from wa_supervisor.domain.status import CommandResult, SessionStatus, Traffic, Transition
+from wa_supervisor.domain.status import Blocker, CommandResult, SessionStatus, Traffic, Transition
 from wa_supervisor.engine.switch import Switch
 
 HISTORY = 20
@@ -57,6 +61,13 @@ class Record:
         """On while replies may be sent."""
         self.restarts = 0
         self.attempt = 0
+        self.budget: Budget | None = None
+        """The session's restart budget, once it has one; it outlives whoever charges it."""
+        self.fence: int | None = None
+        """Number of the lease under which it runs."""
+        self._is_closed = False
+        self._blockers: dict[str, Blocker] = {}
+        self._notice = ""
         self._wall = wall
         self._observe = observe
         self._changed = changed
@@ -78,6 +89,16 @@ class Record:
         return self._state
 
     @property
+    def reason(self) -> str:
+        """Why it stands there, in a word."""
+        return self._reason
+
+    @property
+    def message(self) -> str:
+        """Why it stands there, in a sentence."""
+        return self._message
+
+    @property
     def now(self) -> float:
         """The wall clock: seconds since the epoch."""
         return self._wall()
@@ -87,6 +108,8 @@ class Record:
 
         A step that changes neither state nor reason only renews the message.
         """
+        if self._is_closed:
+            return
         source, target = self._state, next_state(self._state, cause)
         now = self._wall()
         self._next_attempt_at = None if next_in is None else now + next_in
@@ -95,6 +118,36 @@ class Record:
         self._changed(self.wanted.id)
         if is_new:
             self._enter(source, target, cause, reason, now)
+
+    @property
+    def blockers(self) -> tuple[Blocker, ...]:
+        """What keeps the session from running, oldest first."""
+        return tuple(self._blockers.values())
+
+    def block(self, name: str, message: str, until: float | None = None) -> None:
+        """Say that `name` keeps the session from running; `until` (epoch) is when that ends by itself, if known.
+
+        One that is there already keeps its beginning and takes the new message and end.
+        """
+        if self._is_closed:
+            return
+        known = self._blockers.get(name)
+        since = self._wall() if known is None else known.since
+        new = Blocker(name=name, since=since, message=message, until=until)
+        if new != known:
+            self._blockers[name] = new
+            self._changed(self.wanted.id)
+
+    def unblock(self, name: str) -> None:
+        """Say that `name` keeps the session no longer; nothing happens if it did not."""
+        if self._blockers.pop(name, None) is not None:
+            self._changed(self.wanted.id)
+
+    def notice(self, text: str) -> None:
+        """Add `text` to whatever message the status has, until it is replaced; an empty one takes it away."""
+        if text != self._notice:
+            self._notice = text
+            self._changed(self.wanted.id)
 
     def command_done(self, result: CommandResult) -> None:
         """Remember what became of the operator's last command."""
@@ -116,17 +169,33 @@ class Record:
             gateway=known.gateway if known else None,
             state=self._state,
             reason=self._reason,
-            message=self._message,
+            message="; ".join(filter(None, (self._message, self._notice))),
             since=self._since,
             next_attempt_at=self._next_attempt_at,
             attempt=self.attempt,
             restarts=self.restarts,
+            failures=self.budget.score(anyio.current_time()) if self.budget else 0.0,
+            blockers=self.blockers,
+            fence=self.fence,
             traffic=self.traffic.freeze(),
             observed_generation=wanted.revision,
             observed_at=self._wall(),
             last_command=self._last_command,
             transitions=tuple(self._transitions),
         )
+
+    def hand_on(self) -> Record:
+        """Give the record that goes on from here, and let this one be closed: what is written into it is lost.
+
+        For an incarnation that was abandoned and may still write: it sees that nothing can be sent any more.
+        """
+        new = copy(self)
+        new.serving = Switch()
+        new._blockers = {}  # noqa: SLF001  # of the same kind
+        new._transitions = self._transitions.copy()  # noqa: SLF001  # of the same kind
+        self._is_closed = True
+        self.serving.turn(on=False)
+        return new
 
     def _enter(self, source: State, target: State, cause: Cause, reason: str, now: float) -> None:
         lasted = anyio.current_time() - self._entered

@@ -1,11 +1,16 @@
 """The reporter: keeps the status board true.
 
 What changed is written soon, in one batch; everything is confirmed well before its ttl ends, so that a reader can tell
-a status that holds from one that nobody confirms any more. When Redis is away, what changed is kept and written later.
+a status that holds from one that nobody confirms any more. While Redis is away, which statuses changed is kept, at most
+one for each integration, and written later as they are then; on return everything is confirmed at once, because what
+was there may be gone.
+
+What another daemon has the lease of is not reported: that daemon does. It stays on the board all the same.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -23,6 +28,12 @@ from wa_supervisor.engine.switch import Bell
 
 GATHER = 0.2
 """Seconds in which changes are gathered into one write: a person does not see the difference, Redis does."""
+
+LEASED_ELSEWHERE = "LeasedElsewhere"
+"""Reason of an integration that another daemon runs."""
+
+LEASE = "lease"
+"""Name of the blocker that an integration has as long as its lease is not ours."""
 
 
 class Reporter:
@@ -48,7 +59,8 @@ class Reporter:
         self._observe = observe
         self._dirty: set[IntegrationId] = set()
         self._bell = Bell()
-        self._confirmed_at = -policy.status_refresh
+        self._confirmed_at = -math.inf
+        self._left_to_others: frozenset[IntegrationId] = frozenset()
 
     def note(self, name: IntegrationId) -> None:
         """Remember that the status of `name` may have changed."""
@@ -66,22 +78,35 @@ class Reporter:
 
     async def write(self, *, everything: bool) -> None:
         """Write what changed, or `everything`. Raises `StoreUnavailableError`; then it is still to be written."""
-        current = [self._stamped(status) for status in self._statuses()]
+        there = self._statuses()
+        current = [self._stamped(status) for status in there if not self._is_left_out(status)]
         dirty, self._dirty = self._dirty, set()
         try:
             chosen = [status for status in current if everything or status.id in dirty]
-            gone = dirty - {status.id for status in current}
+            gone = dirty - {status.id for status in there}
             await self._board.publish(chosen, _for_hub(current, {status.agent_id for status in chosen}))
             if everything or gone:
                 await self._board.keep_only(
-                    frozenset(status.id for status in current),
-                    frozenset(status.agent_id for status in current if status.agent_id),
+                    frozenset(status.id for status in there),
+                    frozenset(status.agent_id for status in there if status.agent_id),
                 )
-            if everything:
-                await self._board.announce(self._describe(current), self._policy.status_ttl)
         except BaseException:
             self._dirty |= dirty
             raise
+
+    async def farewell(self) -> None:
+        """Take back that this daemon is alive. Raises `StoreUnavailableError`; then that ends with its ttl."""
+        await self._board.farewell(self._daemon)
+
+    def leave_to_others(self) -> None:
+        """Leave out from now on what others run now, whatever becomes of it here: call it before leases are given up.
+
+        A daemon that stops says of its own sessions that they are stopped, and of no others.
+        """
+        self._left_to_others = frozenset(status.id for status in self._statuses() if _is_elsewhere(status))
+
+    def _is_left_out(self, status: SessionStatus) -> bool:
+        return status.id in self._left_to_others or _is_elsewhere(status)
 
     async def _write_for_ever(self) -> NoReturn:
         while True:
@@ -89,6 +114,7 @@ class Reporter:
             if is_due or self._dirty:
                 await self.write(everything=is_due)
             if is_due:
+                await self._board.announce(self._describe(self._statuses()), self._policy.status_ttl)
                 self._confirmed_at = anyio.current_time()
             await self._bell.wait_for(self._confirmed_at + self._policy.status_refresh - anyio.current_time())
             await anyio.sleep(GATHER)
@@ -97,8 +123,13 @@ class Reporter:
         return msgspec.structs.replace(status, ttl=self._policy.status_ttl, daemon=self._daemon, pid=self._pid)
 
     def _tell(self, error: BaseException, delay: float, attempt: int) -> None:
-        message = f"the status board cannot be written ({attempt} tries, next in {delay:.1f} s): {error}"
+        self._confirmed_at = -math.inf  # nobody knows what is on the board when it is back
+        message = f"the status board cannot be written (try {attempt}, next in {delay:.1f} s): {error}"
         self._observe(Trouble(where="status", message=message, error=error))
+
+
+def _is_elsewhere(status: SessionStatus) -> bool:
+    return status.reason == LEASED_ELSEWHERE or any(blocker.name == LEASE for blocker in status.blockers)
 
 
 def _for_hub(statuses: Sequence[SessionStatus], agents: set[AgentId | None]) -> dict[AgentId, dict[str, str]]:

@@ -29,8 +29,11 @@ class GatewayRoom:
         observe: Observer,
         *,
         hang_up: Callable[[], Awaitable[None]] | None = None,
+        address: str = "",
     ) -> None:
         self.gateway = gateway
+        self.address = address
+        """Where the gateway is: a room at another address is another server, with browsers of its own."""
         self._hang_up = hang_up
         self._users = 0
         self._unused = anyio.Event()

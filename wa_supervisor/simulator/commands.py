@@ -69,6 +69,11 @@ def stick(gateway: SimulatedGateway, session: str, starts: int | None = 1) -> No
     gateway.session(session).stick(_endless(starts))
 
 
+def keep_profile(gateway: SimulatedGateway, session: str) -> None:
+    """Every start gets stuck until the server process is restarted."""
+    gateway.session(session).keep_profile()
+
+
 def break_pages(gateway: SimulatedGateway, session: str, pages: int = 1) -> None:
     """The next logins end in `session-error`."""
     gateway.session(session).break_pages(pages)
@@ -97,6 +102,11 @@ def drop(gateway: SimulatedGateway, session: str, *, keep_login: bool = False) -
 def refuse_tokens(gateway: SimulatedGateway, session: str, times: int | None = None) -> None:
     """401 for the next calls."""
     gateway.session(session).refuse_tokens(_endless(times))
+
+
+def refuse_secret(gateway: SimulatedGateway, session: str, times: int | None = None) -> None:
+    """No token is made for the session, as if the secret were wrong."""
+    gateway.session(session).refuse_secret(_endless(times))
 
 
 def lose_name(gateway: SimulatedGateway, session: str) -> None:
@@ -183,6 +193,11 @@ def secret(gateway: SimulatedGateway, secret: str) -> None:
     gateway.change_secret(secret)
 
 
+def age(gateway: SimulatedGateway, seconds: float) -> None:
+    """Let the server process have been up for longer."""
+    gateway.age(seconds)
+
+
 def cut_clients(gateway: SimulatedGateway) -> None:
     """Cut the Socket.IO connections."""
     gateway.cut_clients()
@@ -209,12 +224,14 @@ _FUNCTIONS: tuple[Callable[..., object], ...] = (
     needs_login,
     scan,
     stick,
+    keep_profile,
     break_pages,
     crash_browser,
     die,
     revive,
     drop,
     refuse_tokens,
+    refuse_secret,
     lose_name,
     write,
     write_undecryptable,
@@ -228,6 +245,7 @@ _FUNCTIONS: tuple[Callable[..., object], ...] = (
     mend,
     emit,
     secret,
+    age,
     cut_clients,
     restart,
     forget_ledger,

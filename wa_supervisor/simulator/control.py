@@ -12,6 +12,7 @@ POST /_control/... with a JSON body; `=` gives the default
     needs-login           session: the stored login is gone, the next start shows a QR or a pairing code
     scan                  session: the shown QR is scanned or the shown code entered; 409 if none is shown
     stick                 session, starts=1: the next starts stay INITIALIZING for ever; null: all, 0: mended
+    keep-profile          session: an old browser keeps the profile, every start gets stuck until the server restarts
     break-pages           session, pages=1: the next logins end in `session-error`
     crash-browser         session: still CONNECTED, but check says false; 409 unless CONNECTED
     die                   session, sends="timeout": still CONNECTED, check says true, nothing passes; sends end in 500
@@ -19,6 +20,7 @@ POST /_control/... with a JSON body; `=` gives the default
     revive                session: the dead WhatsApp socket is back by itself
     drop                  session, keep_login=false: CLOSED without an event
     refuse-tokens         session, times=null: 401 for so many calls; null: all, 0: none any more
+    refuse-secret         session, times=null: no token is made for so many calls; null: all, 0: none any more
     lose-name             session: its `qrCode` and `phoneCode` events name no session
     write                 session, person, text="", kind="chat", group=null, media=null, extra=null: a message; its
                           ledger entry
@@ -33,6 +35,7 @@ POST /_control/... with a JSON body; `=` gives the default
     mend                  no fault any more
     emit                  event, payload=null: any event as it is; {"emitted": whether a client was there}
     secret                secret: another one; no token is valid any more
+    age                   seconds: the server process has been up for so much longer
     cut-clients           the Socket.IO connections are cut
     restart               seconds=0, start_stored=null: after the answer killed, down so long, back on the same port
     forget-ledger         a new page of the ledger

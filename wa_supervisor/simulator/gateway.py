@@ -153,6 +153,10 @@ class SimulatedGateway:
         """The administrator has changed the secret: no token is valid any more."""
         self.secret = secret
 
+    def age(self, seconds: float) -> None:
+        """Let the server process have been up for so much longer, so that the next restart is seen by its uptime."""
+        self.world.booted_at -= seconds
+
     def emit(self, event: str, payload: object) -> bool:
         """Emit any event as it is; whether a client was there."""
         return self.world.feed.emit(event, payload)

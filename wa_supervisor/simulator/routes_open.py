@@ -29,7 +29,8 @@ _LAST_WORDS = 0.01
 async def generate_token(gateway: SimulatedGateway, request: web.Request) -> Answer:
     """A token for a session, for whoever knows the secret."""
     session = request.match_info["session"]
-    if request.match_info["secret"] != gateway.secret:
+    known = gateway.sessions.get(session)
+    if request.match_info["secret"] != gateway.secret or (known is not None and known.refuses_secret()):
         return Answer(400, {"response": False, "message": "The SECRET_KEY is incorrect"})
     await pay_for_bcrypt(gateway)
     token = mint(session, gateway.secret)

@@ -59,8 +59,10 @@ class SimulatedSession:
         self._known = False
         self._named = True
         self._stuck_starts = 0.0
+        self._is_profile_kept = False
         self._broken_pages = 0.0
         self._refusals = 0.0
+        self._secret_refusals = 0.0
         self._qr_number = 0
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -133,7 +135,9 @@ class SimulatedSession:
         self._world.feed.emit("whatsapp-status", False)  # noqa: FBT003 - the payload is a bare boolean
 
     def server_died(self) -> None:
-        """The server process has ended; only what is on disk and on the phone stays."""
+        """The server process has ended, old browsers with it; only what is on disk and on the phone stays."""
+        if self._is_profile_kept:
+            self._is_profile_kept, self._stuck_starts = False, 0.0
         self._end(known=False, named=True)
 
     def refuses_token(self) -> bool:
@@ -141,6 +145,13 @@ class SimulatedSession:
         if self._refusals <= 0:
             return False
         self._refusals -= 1
+        return True
+
+    def refuses_secret(self) -> bool:
+        """Whether no token is made for it this time, although the secret is right; counts down."""
+        if self._secret_refusals <= 0:
+            return False
+        self._secret_refusals -= 1
         return True
 
     # What the script calls
@@ -158,7 +169,11 @@ class SimulatedSession:
 
     def stick(self, starts: float = 1) -> None:
         """The next `starts` starts stay INITIALIZING for ever: `math.inf` until unstuck, 0 to mend it."""
-        self._stuck_starts = starts
+        self._stuck_starts, self._is_profile_kept = starts, False
+
+    def keep_profile(self) -> None:
+        """An old browser keeps the profile: every start gets stuck until the server process is restarted."""
+        self._stuck_starts, self._is_profile_kept = math.inf, True
 
     def break_pages(self, pages: float = 1) -> None:
         """The next `pages` logins end in `session-error`, not `session-logged`; the status stays as it was."""
@@ -186,6 +201,10 @@ class SimulatedSession:
     def refuse_tokens(self, times: float = math.inf) -> None:
         """Answer the next `times` authenticated calls with 401; 0 ends it."""
         self._refusals = times
+
+    def refuse_secret(self, times: float = math.inf) -> None:
+        """Make no token for it the next `times` it is asked, as if the secret were wrong; 0 ends it."""
+        self._secret_refusals = times
 
     def lose_name(self) -> None:
         """From now on `qrCode` and `phoneCode` come without the session, as after a close and a start."""

@@ -9,18 +9,23 @@ on `flush`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wa_supervisor.adapters.logs.repeats import Repeats
 from wa_supervisor.domain.errors import WaSupervisorError
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.masking import masked_name
 from wa_supervisor.domain.observations import (
     Abandoned,
+    CommandAnswered,
     DuplicateDropped,
+    EventsDropped,
     EventUnattributed,
+    GatewayAnswered,
     GatewayChanged,
+    LeasesChanged,
     MessageHandedOver,
     MessageLeftOut,
     Observation,
@@ -29,6 +34,7 @@ from wa_supervisor.domain.observations import (
     ReplySent,
     SessionMoved,
     Trouble,
+    WishGuarded,
 )
 
 _logger = logging.getLogger(__name__)
@@ -57,6 +63,9 @@ class LogPolicy:
     lines a second that the journal takes."""
     window: float = 1.0
     """Seconds that are looked at together: short enough that a summary is still news."""
+    quiet: float = 60.0
+    """Seconds before the same trouble, tried again and failed again, is told again, with how often: a store that is
+    away for a night is told every minute, not at every try."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,20 +94,11 @@ class LogObserver:
         self._logger = logger
         self._window_began = monotonic()
         self._written: dict[_Kind, int] = {}
+        self._repeats = Repeats(monotonic, self._policy.quiet)
         self._round_error: str | None = None
-        self._writers: Mapping[type, Callable[[Any], None]] = {
-            SessionMoved: self._moved,
-            GatewayChanged: self._gateway_changed,
-            ReplyDead: self._died,
-            Reconciled: self._reconciled,
-            Trouble: self._trouble,
-            Abandoned: self._abandoned,
-            MessageHandedOver: self._handed_over,
-            ReplySent: self._sent,
-            DuplicateDropped: self._duplicate,
-            MessageLeftOut: self._left_out,
-            EventUnattributed: self._unattributed,
-        }
+        self._guarded: WishGuarded | None = None
+        self._leases = LeasesChanged(held=0, elsewhere=0)
+        self._writers = self._all_writers()
 
     def observe(self, observation: Observation) -> None:
         """Write what is worth a line. Never raises."""
@@ -108,6 +108,26 @@ class LogObserver:
             self._writers[type(observation)](observation)
         except Exception:  # the border between the engine and its observers; the engine must go on
             self._logger.exception("observation could not be logged", extra={"kind": type(observation).__name__})
+
+    def _all_writers(self) -> Mapping[type, Callable[[Any], None]]:
+        return {
+            SessionMoved: self._moved,
+            GatewayChanged: self._gateway_changed,
+            ReplyDead: self._died,
+            Reconciled: self._reconciled,
+            Trouble: self._trouble,
+            Abandoned: self._abandoned,
+            CommandAnswered: self._command_answered,
+            WishGuarded: self._wish_guarded,
+            EventsDropped: self._events_dropped,
+            LeasesChanged: self._leases_changed,
+            MessageHandedOver: self._handed_over,
+            ReplySent: self._sent,
+            DuplicateDropped: self._duplicate,
+            MessageLeftOut: self._left_out,
+            EventUnattributed: self._unattributed,
+            GatewayAnswered: self._answered,
+        }
 
     def flush(self) -> None:
         """Tell what was counted instead of written. Call it before the process ends."""
@@ -179,6 +199,11 @@ class LogObserver:
 
     def _trouble(self, observed: Trouble) -> None:
         is_expected = observed.error is None or _is_expected(observed.error)
+        times: int | None = 1
+        if observed.error is not None and is_expected:
+            times = self._repeats.to_tell(_same(observed))
+        if times is None:
+            return
         kind = _Kind(
             level=logging.WARNING if is_expected else logging.ERROR,
             summary="more troubles",
@@ -189,6 +214,7 @@ class LogObserver:
             "where": observed.where,
             "why": observed.message,
             "error_type": type(observed.error).__name__ if observed.error is not None else None,
+            "times": times if times > 1 else None,
             "integration": _name(observed.integration),
             "gateway": observed.gateway,
         }
@@ -198,6 +224,41 @@ class LogObserver:
         kind = _Kind(level=logging.ERROR, summary="more integrations with abandoned work")
         fields = {"integration": _name(observed.integration), "what": observed.what, "count": observed.count}
         self._write(kind, "work abandoned at the deadline", fields)
+
+    def _command_answered(self, observed: CommandAnswered) -> None:
+        result = "accepted" if observed.is_accepted else "refused"
+        level = logging.INFO if observed.is_accepted else logging.WARNING
+        kind = _Kind(level=level, summary=f"more commands {result}", where=observed.verb[:40])
+        fields = {
+            "verb": observed.verb[:40],
+            "integration": _name(observed.integration),
+            "by": observed.by or None,
+            "why": observed.message,
+        }
+        self._write(kind, f"command {result}", fields)
+
+    def _wish_guarded(self, observed: WishGuarded) -> None:
+        """Tell when a wish begins to be held back, when how much changes, and when it is followed whole again."""
+        before, self._guarded = self._guarded, observed
+        is_new = (before.held_back if before else 0) != observed.held_back
+        level, message = (
+            (logging.WARNING, "wish lost much at once and is not followed whole")
+            if observed.held_back
+            else (logging.INFO, "wish is followed whole again")
+        )
+        if is_new:
+            fields = {"stops": observed.stops_wanted, "held_back": observed.held_back, "why": observed.message or None}
+            self._write(_Kind(level=level, summary=f"more of: {message}"), message, fields)
+
+    def _events_dropped(self, observed: EventsDropped) -> None:
+        kind = _Kind(level=logging.WARNING, summary="more events dropped")
+        self._write(kind, "events dropped: Redis did not take them in time", {"count": observed.count})
+
+    def _leases_changed(self, observed: LeasesChanged) -> None:
+        before, self._leases = self._leases, observed
+        if observed != before:
+            kind = _Kind(level=logging.INFO, summary="more changes of leases")
+            self._write(kind, "leases changed", {"held": observed.held, "elsewhere": observed.elsewhere})
 
     def _handed_over(self, observed: MessageHandedOver) -> None:
         fields = {"listeners": observed.listeners, "latency": observed.latency}
@@ -216,6 +277,9 @@ class LogObserver:
         extra = {"gateway": observed.gateway, "event": observed.event}
         self._logger.debug("event of nobody", extra=extra)
 
+    def _answered(self, observed: GatewayAnswered) -> None:
+        """Say nothing, a hundred times a second: it is a number for the metrics."""
+
     def _debug(
         self,
         message: str,
@@ -229,6 +293,11 @@ class LogObserver:
 
 def _name(name: str | None) -> str | None:
     return None if name is None else masked_name(name)
+
+
+def _same(observed: Trouble) -> Hashable:
+    """Give what tells one trouble from another: its words change with each try."""
+    return observed.where, observed.integration, observed.gateway, type(observed.error)
 
 
 def _is_expected(error: BaseException) -> bool:

@@ -1,8 +1,9 @@
 """What Prometheus sees: counters fed by observations, and series about sessions written from the live snapshot.
 
-`Metrics.observe` is an observer; `Metrics.exposition` is one scrape. Durations, sizes and times are in base units,
-times are timestamps and not ages, and every known combination of labels starts at 0, so that the first event shows as
-an increase. Labels are gateways, reasons and the operator's own names; never a chat, a text or a phone number.
+`Metrics.observe` is an observer; `Metrics.exposition` is one scrape; `Metrics.process` takes what only the daemon
+knows. Durations, sizes and times are in base units, times are timestamps and not ages, and every known combination of
+labels starts at 0, so that the first event shows as an increase. Labels are gateways, reasons and the operator's own
+names; never a chat, a text or a phone number.
 
 This is not where anything is decided, and nothing reads these numbers back: what the daemon needs to know it keeps
 itself.
@@ -15,15 +16,18 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from wa_supervisor.adapters.metrics.gateways import Gateways
 from wa_supervisor.adapters.metrics.labels import Names
+from wa_supervisor.adapters.metrics.process import Process
 from wa_supervisor.adapters.metrics.sessions import PerSession, Sessions
+from wa_supervisor.adapters.metrics.steering import Steering
 from wa_supervisor.adapters.metrics.traffic import Traffic
-from wa_supervisor.adapters.metrics.upkeep import Gateways, Upkeep
+from wa_supervisor.adapters.metrics.upkeep import Upkeep
 from wa_supervisor.domain.names import GatewayName
 from wa_supervisor.domain.observations import Observation
 from wa_supervisor.domain.status import SessionStatus
@@ -54,37 +58,22 @@ class Metrics:
         wall: Callable[[], float],
     ) -> None:
         self._snapshot = snapshot
-        self._wall = wall
         names = tuple(gateways)
         self._sessions = Sessions(per_session=per_session, gateways=names, names=Names(secrets.token_bytes(16)))
         self._registry = registry = CollectorRegistry()
-        self._define_process(version, is_ready)
-        parts = (Traffic(registry, names), Upkeep(registry, names, wall), Gateways(registry, names))
-        self._readers: Mapping[type, Callable[[Any], None]] = {
-            kind: reader for part in parts for kind, reader in part.readers().items()
-        }
-
-    def _define_process(self, version: str, is_ready: Callable[[], bool]) -> None:
-        registry = self._registry
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
-        build = Gauge("wa_build_info", "Always 1; says which version runs.", ("version",), registry=registry)
-        build.labels(version).set(1)
-        ready = Gauge("wa_ready", "1 while the daemon is ready, as /readyz says.", registry=registry)
-        ready.set_function(is_ready)
-        self._reload_success = Gauge(
-            "wa_config_last_reload_successful", "1 if the configuration was good when last read.", registry=registry
-        )
-        self._reload_at = Gauge(
-            "wa_config_last_reload_success_timestamp_seconds",
-            "When a good configuration was last read.",
-            registry=registry,
-        )
+        self.process = Process(registry, version=version, is_ready=is_ready, wall=wall)
         self._observer_errors = Counter(
             "wa_metrics_observer_errors_total", "Observations that could not be counted.", registry=registry
         )
-        self.reloaded(succeeded=True)
+        parts = (
+            Traffic(registry, names),
+            Upkeep(registry, names, wall),
+            Gateways(registry, names),
+            Steering(registry),
+        )
+        self._readers: Mapping[type, Callable[[Any], None]] = {
+            kind: reader for part in parts for kind, reader in part.readers().items()
+        }
 
     def observe(self, observation: Observation) -> None:
         """Count one observation. Never raises: a number that cannot be kept must not disturb the engine."""
@@ -93,12 +82,6 @@ class Metrics:
         except Exception:  # the border between the engine and its observers; the engine must go on
             self._observer_errors.inc()
             logger.exception("observation could not be counted", extra={"observation": type(observation).__name__})
-
-    def reloaded(self, *, succeeded: bool) -> None:
-        """Say whether the configuration was good when it was last read; a start counts as a good one."""
-        self._reload_success.set(succeeded)
-        if succeeded:
-            self._reload_at.set(self._wall())
 
     def exposition(self) -> tuple[Iterator[bytes], str]:
         """Give one scrape as pieces of text, to be sent one after the other, and its content type.

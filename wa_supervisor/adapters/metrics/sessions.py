@@ -68,7 +68,31 @@ _STATE = Family(
     line=lambda row: _STATE_LINES[row[1].state].replace(_HERE, row[0]),
 )
 
+BLOCKERS = ("operator", "gate", "lease", "drain")
+"""Names of what can keep a session from running; see `Blocker`."""
+
+
+def _blocked(row: _Row) -> str:
+    there = {blocker.name for blocker in row[1].blockers}
+    names = (*BLOCKERS, *sorted(there.difference(BLOCKERS)))
+    return "".join(f'wa_session_blocked{{{row[0]},blocker="{escaped(name)}"}} {int(name in there)}\n' for name in names)
+
+
+_BLOCKED = Family(
+    name="wa_session_blocked",
+    kind="gauge",
+    help="1 for each thing that keeps the session from running now.",
+    line=_blocked,
+)
+
 _IN_FULL = (
+    _BLOCKED,
+    _valued(
+        "wa_session_budget_used",
+        "gauge",
+        "Failures charged to the session's restart budget, each halved after every half-life.",
+        lambda s: s.failures,
+    ),
     _valued(
         "wa_session_restarts_total",
         "counter",

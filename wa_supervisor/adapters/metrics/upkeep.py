@@ -1,4 +1,4 @@
-"""What is counted of the daemon's own work: reconciling, sessions' transitions, gateways, troubles, stopping."""
+"""What is counted of the daemon's own work: reconciling, sessions' transitions, troubles, stopping."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from wa_supervisor.adapters.metrics.labels import Words
 from wa_supervisor.domain.errors import WaSupervisorError
 from wa_supervisor.domain.lifecycle import Cause, State
 from wa_supervisor.domain.names import GatewayName
-from wa_supervisor.domain.observations import Abandoned, GatewayChanged, Reconciled, SessionMoved, Trouble
+from wa_supervisor.domain.observations import Abandoned, Reconciled, SessionMoved, Trouble
 
 RECONCILE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds: ten thousand records are read and compared in some 20 ms."""
+
+ABANDONED = ("session", "messages_in")
+"""What is known to be abandoned at the deadline of a stop: a whole session, messages on their way to an agent."""
 
 _FAILURES = frozenset({Cause.FAILED, Cause.GIVE_UP})
 
@@ -34,6 +37,8 @@ class Upkeep:
                 self._failures.labels(gateway, self._reason(reason))
         for outcome in ("success", "error"):
             self._rounds.labels(outcome)
+        for what in ABANDONED:
+            self._abandoned.labels(self._what(what))
 
     def _define_rounds(self, registry: CollectorRegistry) -> None:
         self._rounds = Counter(
@@ -118,57 +123,6 @@ class Upkeep:
 
     def _left_behind(self, observed: Abandoned) -> None:
         self._abandoned.labels(self._what(observed.what)).inc(observed.count)
-
-
-class Gateways:
-    """Whether each gateway can be used."""
-
-    def __init__(self, registry: CollectorRegistry, gateways: Iterable[GatewayName]) -> None:
-        self._up = _gauge(registry, "wa_gateway_up", "1 while the gate is open and the event connection stands.")
-        self._closed = _gauge(registry, "wa_gateway_gate_closed", "1 while all sessions of the gateway are held.")
-        self._feed = _gauge(registry, "wa_gateway_feed_connected", "1 while the gateway's event connection stands.")
-        self._changes = Counter(
-            "wa_gateway_changes_total",
-            "How often the gate opened or closed and the event connection came or went.",
-            ("gateway", "what"),
-            registry=registry,
-        )
-        self._state: dict[GatewayName, tuple[bool, bool]] = {}
-        """Gate closed, feed connected."""
-        for gateway in gateways:
-            self._show(gateway, closed=False, connected=False)
-            for what in _CHANGES:
-                self._changes.labels(gateway, what)
-
-    def readers(self) -> Mapping[type, Callable[[Any], None]]:
-        """Say what is done with which observation."""
-        return {GatewayChanged: self._changed}
-
-    def _changed(self, observed: GatewayChanged) -> None:
-        change = _CHANGES.get(observed.what)
-        if change is None:
-            raise ValueError(f"a gateway's change must be one of {', '.join(_CHANGES)}, not {observed.what!r}")
-        self._changes.labels(observed.gateway, observed.what).inc()
-        closed, connected = self._state.get(observed.gateway, (False, False))
-        self._show(observed.gateway, **{"closed": closed, "connected": connected, **change})
-
-    def _show(self, gateway: GatewayName, *, closed: bool, connected: bool) -> None:
-        self._state[gateway] = (closed, connected)
-        self._closed.labels(gateway).set(closed)
-        self._feed.labels(gateway).set(connected)
-        self._up.labels(gateway).set(connected and not closed)
-
-
-_CHANGES: Mapping[str, Mapping[str, bool]] = {
-    "gate_opened": {"closed": False},
-    "gate_closed": {"closed": True},
-    "feed_connected": {"connected": True},
-    "feed_lost": {"connected": False},
-}
-
-
-def _gauge(registry: CollectorRegistry, name: str, text: str) -> Gauge:
-    return Gauge(name, text, ("gateway",), registry=registry)
 
 
 def _reasons(kind: type[WaSupervisorError]) -> Iterator[str]:

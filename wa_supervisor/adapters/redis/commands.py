@@ -1,7 +1,8 @@
-"""Port `Commands`: a stream with the fields `verb`, `integration_id`, `reason`, `by`.
+"""Port `Commands`: a stream with the fields `verb`, `integration_id`, `reason`, `by`, and a key for each answer.
 
 Read from the moment of the first listening on: what was commanded before, perhaps to a daemon that has done it, is not
-repeated. Later listenings go on where the last one ended, so that nothing is missed in between.
+repeated. Later listenings go on where the last one ended, so that nothing is missed in between. With several daemons
+each answers every command; what one has accepted, the refusals of the others do not hide.
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from wa_supervisor.adapters.redis.client import RedisClient
 from wa_supervisor.adapters.redis.entries import Entry, read_entries, read_streams
 from wa_supervisor.adapters.redis.keys import Keys, to_text
 from wa_supervisor.adapters.redis.wire import Wire, as_refusal, open_wire
 from wa_supervisor.domain.names import IntegrationId
+from wa_supervisor.domain.status import CommandResult
 from wa_supervisor.engine.ports import Command
 
 _log = logging.getLogger(__name__)
@@ -23,6 +27,8 @@ class RedisCommands:
     """The stream of one-off commands."""
 
     def __init__(self, client: RedisClient, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
         self._address = client.address
         self._policy = client.policy
         self._key = keys.commands
@@ -40,6 +46,13 @@ class RedisCommands:
                     command = _command(entry)
                     if command is not None:
                         take(command)
+
+    async def answer(self, result: CommandResult) -> None:
+        """Keep the answer. Raises `StoreUnavailableError`; it may then be repeated."""
+        ttl = b"%d" % max(1, round(self._policy.answer_ttl * 1000))
+        only_if_none = () if result.accepted else (b"NX",)
+        answer = msgspec.json.encode(result)
+        await self._client.call(b"SET", self._keys.answer(result.id), answer, b"PX", ttl, *only_if_none)
 
     async def _newest(self, wire: Wire) -> str:
         await wire.send([(b"XREVRANGE", self._key, b"+", b"-", b"COUNT", b"1")])
@@ -65,12 +78,13 @@ def _order(entry: str) -> tuple[int, int]:
 def _command(entry: Entry) -> Command | None:
     fields: Mapping[bytes, bytes] = entry.fields or {}
     verb, integration = fields.get(b"verb"), fields.get(b"integration_id")
-    if not verb or not integration:
-        _log.warning("left out a command that names no verb or no integration", extra={"command": entry.id})
+    if not verb:
+        _log.warning("left out a command that names no verb", extra={"command": entry.id})
         return None
     return Command(
         id=entry.id,
         verb=to_text(verb),
-        integration_id=IntegrationId(to_text(integration)),
+        integration_id=IntegrationId(to_text(integration)) if integration else None,
         reason=to_text(fields.get(b"reason", b"")),
+        by=to_text(fields.get(b"by", b"")),
     )

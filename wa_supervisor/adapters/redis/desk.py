@@ -7,7 +7,7 @@ event loop and not redis-py, which alone takes longer to load than `status` may 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
@@ -15,12 +15,13 @@ import msgspec
 
 from wa_supervisor.adapters.redis.address import read_address
 from wa_supervisor.adapters.redis.direct import DirectLine
+from wa_supervisor.adapters.redis.entries import Entry, read_entries, read_streams
 from wa_supervisor.adapters.redis.keys import Keys, to_bytes, to_text
 from wa_supervisor.adapters.redis.lua import read_script
 from wa_supervisor.adapters.redis.policy import RedisPolicy
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.names import IntegrationId
-from wa_supervisor.domain.status import DaemonStatus, LoginOffer, SessionStatus
+from wa_supervisor.domain.status import CommandResult, DaemonStatus, LoginOffer, SessionStatus
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,16 @@ Change = Callable[[bytes | None], bytes | None]
 """From a record as it is to the record as it shall be; `None` stands for no record."""
 
 T = TypeVar("T")
+
+_PAGE = b"500"
+"""Events read at once: a few milliseconds of the server's time."""
+
+_WATCH_SHARE = 0.5
+"""Share of `command_timeout` for which a watch blocks before it asks again and so sees that the server is there."""
+
+
+Recorded = tuple[str, bytes]
+"""An event as it stands in the stream: its id there, which is the order, and its JSON (`domain.history.Event`)."""
 
 
 class OperatorDesk:
@@ -59,8 +70,11 @@ class OperatorDesk:
 
     def statuses(self) -> dict[str, SessionStatus]:
         """Give the status of every integration; one that cannot be read is left out with a warning."""
-        read = {name: _decode(data, SessionStatus, name) for name, data in self._hash(self._keys.status).items()}
-        return {name: status for name, status in read.items() if status is not None}
+        return _read_statuses(self._hash(self._keys.status))
+
+    def statuses_of(self, ids: Sequence[str]) -> dict[str, SessionStatus]:
+        """Give the statuses of these integrations, where there are any."""
+        return _read_statuses(self._fields(self._keys.status, ids))
 
     def daemons(self) -> list[DaemonStatus]:
         """Give the daemons that are alive, in the order of their ids."""
@@ -74,6 +88,10 @@ class OperatorDesk:
     def wishes(self) -> dict[str, bytes]:
         """Give every record of the wish."""
         return self._hash(self._keys.integrations)
+
+    def wishes_of(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """Give the records of these integrations, where there are any."""
+        return self._fields(self._keys.integrations, ids)
 
     def write(self, integration_id: str, change: Change) -> bytes | None:
         """Change one record of the wish, and give it as it is then.
@@ -92,14 +110,44 @@ class OperatorDesk:
         )
 
     def command(self, verb: str, ids: Sequence[str], reason: str = "", *, by: str = "") -> list[str]:
-        """Give a one-off command for each integration; give the commands' ids, to find their answers in the status."""
-        bound = (b"MAXLEN", b"~", b"%d" % self._policy.commands_maxlen, b"*")
-        about = (b"verb", to_bytes(verb), b"reason", to_bytes(reason), b"by", to_bytes(by))
-        head = (b"XADD", self._keys.commands, *bound, *about, b"integration_id")
+        """Give a one-off command for each integration; give the commands' ids, by which `answers` finds the answers."""
+        head = self._command(verb, reason, by)
         if not ids:
             return []
-        answers = self._line.call_all([(*head, to_bytes(name)) for name in ids])
+        answers = self._line.call_all([(*head, b"integration_id", to_bytes(name)) for name in ids])
         return [to_text(entry) for entry in cast("Sequence[bytes]", answers)]
+
+    def command_daemons(self, verb: str, reason: str = "", *, by: str = "") -> str:
+        """Give a one-off command that is for no integration but for the daemons; give its id."""
+        return to_text(cast("bytes", self._line.call(*self._command(verb, reason, by))))
+
+    def answers(self, commands: Sequence[str]) -> dict[str, CommandResult]:
+        """Give what became of these commands, by their ids, where a daemon has answered and it is not long ago."""
+        if not commands:
+            return {}
+        found = cast("Sequence[bytes | None]", self._line.call(b"MGET", *map(self._keys.answer, commands)))
+        pairs = zip(commands, found, strict=True)
+        read = {command: _decode(data, CommandResult, command) for command, data in pairs if data is not None}
+        return {command: result for command, result in read.items() if result is not None}
+
+    def newest_entry(self) -> str:
+        """Give the id of the last event in the stream, from which on `events_after` watches."""
+        entries = read_entries(self._line.call(b"XREVRANGE", self._keys.events, b"+", b"-", b"COUNT", b"1"))
+        return entries[0].id if entries else "0-0"
+
+    def events(self, until: str) -> Iterator[Recorded]:
+        """Give the events up to the entry `until`, newest first, as many as are asked for."""
+        end = to_bytes(until)
+        while rows := read_entries(self._line.call(b"XREVRANGE", self._keys.events, end, b"-", b"COUNT", _PAGE)):
+            yield from _read_events(rows)
+            end = b"(" + to_bytes(rows[-1].id)
+
+    def events_after(self, entry: str) -> tuple[str, list[Recorded]]:
+        """Wait a moment for events after this entry; give the last entry's id and the events, oldest first."""
+        milliseconds = b"%d" % max(1, round(self._policy.command_timeout * _WATCH_SHARE * 1000))
+        read = (b"XREAD", b"BLOCK", milliseconds, b"COUNT", _PAGE, b"STREAMS", self._keys.events)
+        rows = read_streams(self._line.call(*read, to_bytes(entry))).get(self._keys.events, [])
+        return (rows[-1].id if rows else entry), list(_read_events(rows))
 
     def login_offer(self, integration_id: str) -> LoginOffer | None:
         """Give what a person needs to log the session in, if that is on offer."""
@@ -110,12 +158,32 @@ class OperatorDesk:
         flat = cast("Sequence[bytes]", self._line.call(b"HGETALL", key))
         return {to_text(name): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
+    def _fields(self, key: bytes, names: Sequence[str]) -> dict[str, bytes]:
+        if not names:
+            return {}
+        found = cast("Sequence[bytes | None]", self._line.call(b"HMGET", key, *map(to_bytes, names)))
+        return {name: value for name, value in zip(names, found, strict=True) if value is not None}
+
+    def _command(self, verb: str, reason: str, by: str) -> tuple[bytes, ...]:
+        bound = (b"MAXLEN", b"~", b"%d" % self._policy.commands_maxlen, b"*")
+        about = (b"verb", to_bytes(verb), b"reason", to_bytes(reason), b"by", to_bytes(by))
+        return (b"XADD", self._keys.commands, *bound, *about)
+
     def _replace(self, name: bytes, old: bytes | None, new: bytes | None) -> bool:
         expected = (b"0" if old is None else b"1", old or b"")
         wanted = (b"0" if new is None else b"1", new or b"")
         key, bell = self._keys.integrations, self._keys.bell
         script = read_script("compare_and_set")
         return bool(self._line.call(b"EVAL", script, b"1", key, name, *expected, *wanted, bell))
+
+
+def _read_statuses(found: dict[str, bytes]) -> dict[str, SessionStatus]:
+    read = {name: _decode(data, SessionStatus, name) for name, data in found.items()}
+    return {name: status for name, status in read.items() if status is not None}
+
+
+def _read_events(rows: Sequence[Entry]) -> Iterator[Recorded]:
+    return ((row.id, (row.fields or {}).get(b"event", b"")) for row in rows)
 
 
 def _decode(data: bytes, kind: type[T], name: str) -> T | None:

@@ -49,9 +49,19 @@ class Keys:
         return self._own("commands")
 
     @property
+    def events(self) -> bytes:
+        """Stream of events, the history."""
+        return self._own("events")
+
+    @property
     def dead(self) -> bytes:
         """Stream of dead letters."""
         return self._own("dead")
+
+    @property
+    def fence(self) -> bytes:
+        """Counter: the highest fencing number of a lease so far."""
+        return self._own("fence")
 
     @property
     def daemons(self) -> bytes:
@@ -67,6 +77,14 @@ class Keys:
         """Text with a ttl: a daemon is alive."""
         return self._own("daemon", daemon_id)
 
+    def answer(self, command: str) -> bytes:
+        """Text with a ttl: what became of a command, as JSON."""
+        return self._own("answer", command)
+
+    def batch(self, run: str) -> bytes:
+        """Text with a ttl: number of the last batch of events that one run of a daemon has added."""
+        return self._own("batch", run)
+
     def seen(self, identity: str) -> bytes:
         """Text with a ttl: a message was handed over; the value is its stream entry."""
         return self._own("seen", identity)
@@ -78,6 +96,10 @@ class Keys:
     def typing(self, integration_id: IntegrationId) -> bytes:
         """Set with a ttl: chats in which "typing" may be shown."""
         return self._own("typing", integration_id)
+
+    def lease(self, integration_id: IntegrationId) -> bytes:
+        """Text with a ttl: which process runs an integration, as JSON."""
+        return self._own("lease", integration_id)
 
     def login(self, integration_id: IntegrationId) -> bytes:
         """Text with a ttl: the QR or pairing code on offer, as JSON."""

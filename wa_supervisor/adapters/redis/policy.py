@@ -38,6 +38,11 @@ class RedisPolicy:
     hub_ttl: float = 60.0
     """Seconds after which the hub's fields vanish when nobody confirms them: its daemon is gone."""
 
+    answer_ttl: float = 600.0
+    """Seconds for which the answer to a command is kept: whoever gave it looks at once, or a few minutes later."""
+    batch_ttl: float = 86_400.0
+    """Seconds for which it is remembered which events were added: longer than a batch is repeated in vain."""
+
     stream_maxlen: int = 10_000
     """About how many messages an agent's input stream keeps: 10 MB at 1 KB a message."""
     replies_maxlen: int = 10_000

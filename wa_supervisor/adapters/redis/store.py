@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from wa_supervisor.adapters.redis.board import RedisStatusBoard
 from wa_supervisor.adapters.redis.client import RedisClient
 from wa_supervisor.adapters.redis.commands import RedisCommands
 from wa_supervisor.adapters.redis.dead_letters import RedisDeadLetters
+from wa_supervisor.adapters.redis.events import RedisEventLog
 from wa_supervisor.adapters.redis.inbox import RedisAgentInbox
 from wa_supervisor.adapters.redis.keys import Keys
+from wa_supervisor.adapters.redis.leases import RedisLeases
 from wa_supervisor.adapters.redis.outbox import RedisAgentOutbox
 from wa_supervisor.adapters.redis.policy import RedisPolicy
 from wa_supervisor.adapters.redis.wish import RedisWish
@@ -29,8 +32,10 @@ class RedisStore:
     inbox: RedisAgentInbox
     outbox: RedisAgentOutbox
     commands: RedisCommands
+    events: RedisEventLog
     board: RedisStatusBoard
     dead_letters: RedisDeadLetters
+    leases: RedisLeases
 
     async def ping(self) -> None:
         """Ask for a sign of life. Raises `StoreUnavailableError`, which tells an operator what to do."""
@@ -62,7 +67,9 @@ async def open_store(
             inbox=RedisAgentInbox(client, keys),
             outbox=RedisAgentOutbox(client, keys, daemon_id),
             commands=RedisCommands(client, keys),
+            events=RedisEventLog(client, keys),
             board=RedisStatusBoard(client, keys),
             dead_letters=RedisDeadLetters(client, keys),
+            leases=RedisLeases(client, keys, daemon_id=daemon_id, instance=secrets.token_hex(8)),
         )
         group.cancel_scope.cancel()
