@@ -92,13 +92,13 @@ async def until_looked_up_again(room: Room) -> None:
             if "People can be looked up again" in room.daemon.log:
                 return
             await ask_as(room, f"5511900001{number:03d}@c.us")
+            await let_everybody_write(room, 1)
 
 
 async def ask_as(room: Room, person: str) -> None:
     """See a message of somebody answered."""
     room.ill.person(person).writes(SESSION, f"{person} asks")
-    with anyio.fail_after(PATIENCE):
-        await room.ill.until(lambda gateway: gateway.ledger.texts_received(SESSION, person))
+    await room.until(lambda: room.ill.ledger.texts_received(SESSION, person))
 
 
 def user_data(redis_url: str, name: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What the figures come from: each benchmark runs by itself and prints one JSON object, and docs/performance.md has them.
+"""What the figures of docs/performance.md come from: each benchmark runs by itself and prints one JSON object.
 
     python -m tests.benchmarks.herd --json     500 sessions and a gateway that is away, in virtual time
     python -m tests.benchmarks.chaos --json    real processes under random faults, for as many minutes as it is given

@@ -1,10 +1,10 @@
 """A gateway that needs time for what it is asked, goes away, comes back, and writes down who asked when.
 
 It wraps the fakes of the ports, which answer at once: the figures of a benchmark mean nothing against a gateway that is
-never busy. Every call with a token costs the real server about 50 ms of bcrypt on one of its cores, so two are served at
-a time and the others wait; `healthz` needs no token. While the gateway is away its port refuses at once. What was on its
-way when it went is cut off. It lives on asyncio and trio, in virtual time; it deliberately does not model browsers that
-start: sessions stay connected to WhatsApp while nobody reaches their gateway.
+never busy. Every call with a token costs the real server about 50 ms of bcrypt on one of its cores, so two are served
+at a time and the others wait; `healthz` needs no token. While the gateway is away its port refuses at once. What was on
+its way when it went is cut off. It lives on asyncio and trio, in virtual time; it deliberately does not model browsers
+that start: sessions stay connected to WhatsApp while nobody reaches their gateway.
 """
 
 from __future__ import annotations
@@ -208,4 +208,3 @@ class Premises:
         self.book.is_away = False
         self.fake.is_up = True
         self.fake_events.refuses = False
-

@@ -193,13 +193,29 @@ async def test_a_lease_that_ran_out_goes_to_the_next_with_a_higher_number_and_it
     assert (await take(two)) == second
 
 
-async def test_a_lease_that_ran_out_and_is_still_free_is_ours_again_under_a_higher_number(side: Side) -> None:
+async def test_a_lease_that_ran_out_and_that_nobody_had_since_is_ours_again_as_if_nothing_had_been(side: Side) -> None:
     one = side.process("one")
     first = await take(one, ttl=SHORT)
     await run_out(side)
+    assert await take(one) == first
+
+
+async def test_a_lease_that_ran_out_and_that_somebody_had_since_has_a_higher_number(side: Side) -> None:
+    one, two = side.process("one"), side.process("two")
+    first = await take(one, ttl=SHORT)
+    await run_out(side)
+    between = await take(two)
+    await two.release([A])
     again = await take(one)
     assert again.is_ours
-    assert again.fence > first.fence
+    assert first.fence < between.fence < again.fence
+
+
+async def test_a_lease_that_was_given_back_is_a_new_one_when_it_is_taken_again(side: Side) -> None:
+    one = side.process("one")
+    first = await take(one)
+    await one.release([A])
+    assert (await take(one)).fence > first.fence
 
 
 async def test_the_next_process_of_a_daemon_takes_over_at_once_what_its_dead_one_had(side: Side) -> None:

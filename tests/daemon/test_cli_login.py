@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import segno
 
+from tests.daemon.cli_daemon import answering
 from tests.daemon.cli_room import CliRoom, ended, make_status, wall
 from wa_supervisor.cli.failing import CommandError
 from wa_supervisor.cli.login import LoginScreen, follow
@@ -70,14 +71,20 @@ def test_a_pairing_code_is_spread_out_in_a_frame() -> None:
 class Night:
     """Looks at a session, one scene after the other."""
 
-    def __init__(self, *scenes: tuple[State, LoginOffer | None]) -> None:
+    def __init__(self, *scenes: tuple[State, LoginOffer | None], **fields: object) -> None:
         self.scenes = list(scenes)
+        self.fields = fields
         self.at = 0.0
+        self.releases = 0
 
     def look(self) -> tuple[SessionView, LoginOffer | None]:
         state, offer = self.scenes.pop(0) if len(self.scenes) > 1 else self.scenes[0]
-        status = make_status("acme", state, observed_at=1000.0)
+        status = make_status("acme", state, observed_at=1000.0, **self.fields)
         return SessionView(status=status, record=b"{}", is_seen=True, now=1000.0), offer
+
+    def release(self) -> float:
+        self.releases += 1
+        return 950.0
 
     def watch(self, timeout: float | None = None) -> None:
         def sleep(seconds: float) -> None:
@@ -86,6 +93,7 @@ class Night:
         follow(
             self.look,
             LoginScreen("acme"),
+            release=self.release,
             timeout=timeout,
             patience=Patience(poll=1.0),
             clock=lambda: self.at,
@@ -131,15 +139,61 @@ def test_a_login_that_does_not_come_in_time_is_5() -> None:
     [
         (State.PAUSED, "wa-supervisor resume acme"),
         (State.INVALID, "wa-supervisor set acme"),
-        (State.QUARANTINED, "wa-supervisor restart acme"),
+        (State.QUARANTINED, "first: wa-supervisor release acme"),
         (State.STOPPED, "stopped"),
         (State.DRAINING, "being stopped"),
     ],
 )
 def test_states_from_which_no_login_comes_end_with_what_to_do(state: State, advice: str) -> None:
+    night = Night((state, None))
     with pytest.raises(CommandError, match=advice) as raised:
-        Night((state, None)).watch()
-    assert raised.value.code == 1
+        night.watch()
+    assert (raised.value.code, night.releases) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("WrongSecret", "correct the gateway's secret in the configuration, then: wa-supervisor release acme"),
+        ("TokenRefused", "wa-supervisor set acme --token-file FILE, then: wa-supervisor release acme"),
+        ("InternalError", r"it is quarantined \(why it is so\); first: wa-supervisor release acme"),
+    ],
+)
+def test_a_quarantine_that_no_login_ends_says_why_and_names_the_right_command(reason: str, advice: str) -> None:
+    night = Night((State.QUARANTINED, None), reason=reason, message="why it is so")
+    with pytest.raises(CommandError, match=advice):
+        night.watch()
+    assert night.releases == 0
+
+
+def test_a_session_that_nobody_logged_in_is_released_once_and_its_code_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    night = Night(
+        (State.QUARANTINED, None),
+        (State.QUARANTINED, None),
+        (State.AWAITING_LOGIN, qr("one")),
+        (State.RUNNING, None),
+        reason="LoginGivenUp",
+    )
+    night.watch()
+    shown = capsys.readouterr()
+    assert (night.releases, shown.out) == (1, "qr one\n")
+    assert "acme: nobody had logged in; it is released and tried again\n" in shown.err
+
+
+def test_a_session_that_is_given_up_again_is_not_released_again() -> None:
+    night = Night((State.QUARANTINED, None), reason="LoginGivenUp", since=951.0)
+    with pytest.raises(CommandError, match="wa-supervisor release acme"):
+        night.watch()
+    assert night.releases == 1
+
+
+def test_a_status_that_nobody_confirms_is_waited_out_and_releases_nothing() -> None:
+    night = Night((State.QUARANTINED, None), reason="LoginGivenUp", ttl=-1.0)
+    with pytest.raises(CommandError, match="not connected in 2 s") as raised:
+        night.watch(timeout=2.0)
+    assert (raised.value.code, night.releases) == (5, 0)
 
 
 def shown_on(capsys: pytest.CaptureFixture[str], offer: LoginOffer, **facts: Any) -> str:  # noqa: ANN401 - as Screen
@@ -192,6 +246,22 @@ def test_login_is_4_for_an_id_that_nobody_has_and_without_a_living_daemon(room: 
     assert (shown.code, "no daemon is alive" in shown.err) == (4, True)
     room.announce()
     assert room.run("login", "acne").code == 4
+
+
+@pytest.mark.parametrize(
+    ("is_accepted", "code", "words"),
+    [(True, 5, "not connected in 0 s"), (False, 1, "error: acme: release refused: it is not so")],
+)
+def test_login_of_a_session_that_was_given_up_tells_the_daemon_to_release_it(
+    room: CliRoom, code: int, words: str, *, is_accepted: bool
+) -> None:
+    room.announce()
+    room.has("acme", State.QUARANTINED, reason="LoginGivenUp")
+    with answering(room, lambda *_: (is_accepted, "it is not so")):
+        shown = room.run("login", "acme", "--timeout", "0")
+    assert (shown.code, words in shown.err) == (code, True)
+    ((_, fields),) = cast("list[tuple[bytes, dict[bytes, bytes]]]", room.redis.xrange("wa:commands"))
+    assert (fields[b"verb"], fields[b"integration_id"]) == (b"release", b"acme")
 
 
 def test_login_in_vain_is_5(room: CliRoom) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import socket
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,7 +17,7 @@ import pytest
 from tests.daemon.cli_room import CliRoom, make_status, make_step, wall
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.names import AgentId, GatewayName
-from wa_supervisor.domain.status import CommandResult, SessionStatus, Traffic
+from wa_supervisor.domain.status import Blocker, CommandResult, SessionStatus, Traffic
 
 
 @pytest.fixture
@@ -256,11 +257,17 @@ def full_status() -> SessionStatus:
         observed_at=now,
         ttl=61.5,
         last_command=CommandResult(id="1-0", verb="restart", at=now - 900, accepted=False, message="no"),
-        transitions=[make_step(at=now - 60), make_step(State.BACKOFF, at=now - 5.5)],
+        transitions=[make_step(at=now - 60), make_step(State.BACKOFF, at=now - 5.5, cause="failed", attempt=7)],
+        failures=2.25,
+        blockers=[
+            Blocker(name="operator", since=now - 300, message="paused: moving\thouse", until=now + 1800),
+            Blocker(name="gate", since=now - 600, message="gateway main is away"),
+        ],
+        fence=41,
     )
 
 
-TIMES = {"at", "since", "next_attempt_at", "last_in_at", "last_out_at", "observed_at", "started_at"}
+TIMES = {"at", "since", "until", "next_attempt_at", "last_in_at", "last_out_at", "observed_at", "started_at"}
 
 
 def with_seconds(value: Any) -> Any:  # noqa: ANN401 - JSON
@@ -371,12 +378,24 @@ def test_describe_shows_conditions_history_record_and_what_comes_next(room: CliR
         "no: the record changed, and no daemon has followed yet",
         "wa-supervisor login acme",
         '"paused": false',
-        "starting -> backoff",
+        "starting -> backoff, Connected: connected (cause failed, attempt 7, after 8 s)",
+        "starting -> running, Connected: connected (cause connected, after 8 s)",
+        "2.2 failures charged",
+        "gate for 10 min: gateway main is away",
+        "held, with fencing number 41",
         "d1, pid 12, alive, version 0.1.0 on host-1",
     ):
         assert words in shown.out, words
+    assert re.search(r"operator for 5 min, until \S+Z, in \d+ min: paused: moving house", shown.out)
     assert "2@secret" not in shown.out
     assert "\x1b" not in shown.out
+
+
+def test_describe_says_nothing_of_what_is_not_there(room: CliRoom) -> None:
+    room.announce()
+    room.has("acme")
+    shown = room.run("describe", "acme")
+    assert [word for word in ("Blocked by", "Budget", "Lease") if word in shown.out] == []
 
 
 def test_describe_fits_its_terminal(room: CliRoom) -> None:

@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.daemon.cli_room import make_status
-from wa_supervisor.cli.waiting import Goal, Judgement, Patience, Progress, following, gone, restarted, wait_for
+from wa_supervisor.cli.waiting import (
+    Goal,
+    Judgement,
+    Patience,
+    Progress,
+    answered,
+    following,
+    gone,
+    restarted,
+    wait_for,
+)
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.status import CommandResult, SessionStatus
 
@@ -38,7 +48,7 @@ def test_a_change_is_followed_once_its_own_revision_runs(told: SessionStatus | N
     assert following("new", State.RUNNING)(told).progress is progress
 
 
-def answered(command: str, *, at: float = 100.0, accepted: bool = True) -> CommandResult:
+def result(command: str, *, at: float = 100.0, accepted: bool = True) -> CommandResult:
     return CommandResult(id=command, verb="restart", at=at, accepted=accepted, message="m")
 
 
@@ -47,21 +57,53 @@ def answered(command: str, *, at: float = 100.0, accepted: bool = True) -> Comma
     [
         (None, NOT_YET),
         (status(), NOT_YET),
-        (status(last_command=answered("4-9"), since=200.0), NOT_YET),
-        (status(last_command=answered("5-1"), since=99.0), NOT_YET),
-        (status(State.STARTING, last_command=answered("5-1"), since=101.0), NOT_YET),
-        (status(State.QUARANTINED, last_command=answered("5-1"), since=101.0), LOST),
-        (status(last_command=answered("5-1", accepted=False), since=200.0), LOST),
-        (status(last_command=answered("5-1"), since=100.0), REACHED),
-        (status(last_command=answered("5-2"), since=101.0), REACHED),
-        (status(last_command=answered("10-0"), since=101.0), REACHED),
-        (status(last_command=answered("garbage"), since=101.0), NOT_YET),
+        (status(last_command=result("4-9"), since=200.0), NOT_YET),
+        (status(last_command=result("5-1"), since=99.0), NOT_YET),
+        (status(State.STARTING, last_command=result("5-1"), since=101.0), NOT_YET),
+        (status(State.QUARANTINED, last_command=result("5-1"), since=101.0), LOST),
+        (status(last_command=result("5-1", accepted=False), since=200.0), LOST),
+        (status(last_command=result("5-1"), since=100.0), REACHED),
+        (status(last_command=result("5-2"), since=101.0), REACHED),
+        (status(last_command=result("10-0"), since=101.0), REACHED),
+        (status(last_command=result("garbage"), since=101.0), NOT_YET),
     ],
 )
-def test_a_restart_is_done_once_it_is_answered_and_the_session_runs_since(
+def test_a_restart_is_done_once_a_status_says_that_it_was_answered_and_the_session_runs_since(
     told: SessionStatus | None, progress: Progress
 ) -> None:
-    assert restarted("5-1")(told).progress is progress
+    assert restarted("5-1", {})(told).progress is progress
+
+
+@pytest.mark.parametrize(
+    ("told", "progress"),
+    [
+        (None, NOT_YET),
+        (status(since=99.0), NOT_YET),
+        (status(State.QUARANTINED, since=99.0), NOT_YET),
+        (status(State.STARTING, since=101.0), NOT_YET),
+        (status(State.QUARANTINED, since=101.0), LOST),
+        (status(since=100.0), REACHED),
+    ],
+)
+def test_a_restart_is_done_once_it_was_answered_and_the_session_runs_since(
+    told: SessionStatus | None, progress: Progress
+) -> None:
+    assert restarted("5-1", {"5-1": result("5-1")})(told).progress is progress
+
+
+def test_what_was_refused_is_out_of_reach_whatever_the_status_says() -> None:
+    judgement = restarted("5-1", {"5-1": result("5-1", accepted=False)})(status(since=200.0))
+    assert (judgement.progress, judgement.words) == (LOST, "m")
+
+
+def test_a_command_is_answered_once_its_answer_is_there() -> None:
+    answers: dict[str, CommandResult] = {}
+    goal = answered("5-1", answers)
+    assert goal(None).progress is NOT_YET
+    answers["5-1"] = result("5-1", accepted=False)
+    assert goal(None).progress is LOST
+    answers["5-1"] = result("5-1")
+    assert goal(None) == Judgement(progress=REACHED, words="m")
 
 
 def test_a_removal_is_done_once_there_is_no_status() -> None:

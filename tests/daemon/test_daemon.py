@@ -574,8 +574,10 @@ async def test_what_only_a_restart_follows_is_named_again_and_again_and_not_foll
         await until(lambda: [each.id for each in seen(redis_url)[1]] == ["test"])
         for new in (renamed, renamed, settings):
             daemon.reload(partial(_same, new))
-    told = [each.__dict__["needs_restart"] for each in caplog.records if each.message == "configuration reloaded"]
-    assert told == [["daemon.id"], ["daemon.id"], []]
+    told = [each for each in caplog.records if "only a restart follows" in each.message]
+    assert [(each.levelname, each.__dict__["needs_restart"]) for each in told] == [("WARNING", "daemon.id")] * 2
+    followed = [each.__dict__["followed"] for each in caplog.records if each.message == "configuration reloaded"]
+    assert followed == ["nothing: it is as before"] * 3
     assert seen(redis_url)[1] == []
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.programs import required_program
-from wa_supervisor.config.service import DaemonSettings
+from wa_supervisor.config import Settings
+from wa_supervisor.daemon import ABANDONED, policies
 
 SYSTEMD = Path(__file__).parents[2] / "systemd"
 UNIT = SYSTEMD / "wa-supervisor.service"
-DROP_IN = SYSTEMD / "wa-supervisor.service.d" / "newer-systemd.conf"
+DROP_IN = SYSTEMD / "wa-supervisor.service.d" / "newer-systemd.conf.example"
 
 ALLOWED = SYSTEMD / "wa-supervisor.service.d" / "allowed-addresses.conf.example"
 
@@ -75,7 +76,21 @@ def test_systemd_accepts_the_optional_parts(analyze: str, installed: Path, name:
     )
     verified = run(analyze, "verify", "--man=no", "--recursive-errors=no", installed)
     unknown = version(analyze) < NEWER and name == DROP_IN.name
-    assert (verified.stderr == "") is not unknown, verified.stderr
+    warnings = verified.stderr.splitlines()
+    assert all("RestartSteps" in each or "RestartMaxDelaySec" in each or "notify-reload" in each for each in warnings)
+    assert bool(warnings) is unknown, verified.stderr
+
+
+def test_nothing_that_ships_is_taken_up_before_it_is_copied() -> None:
+    """systemd reads every `.conf` beside a unit, also where a clone of the repository is linked to."""
+    assert [each.name for each in UNIT.with_suffix(".service.d").iterdir() if each.suffix == ".conf"] == []
+
+
+@pytest.mark.parametrize("path", [UNIT, DROP_IN, ALLOWED])
+def test_files_that_the_comments_name_are_there(path: Path) -> None:
+    named = re.findall(r"(?<=wa-supervisor\.service\.d/)[\w.-]+\.example", path.read_text())
+    assert all((UNIT.with_suffix(".service.d") / name).exists() for name in named)
+    assert named or path == ALLOWED
 
 
 def test_systemd_would_notice_a_mistake(analyze: str, installed: Path) -> None:
@@ -113,9 +128,19 @@ def test_a_wrong_configuration_is_not_tried_again_and_everything_else_is() -> No
     assert unit["StartLimitIntervalSec"] == ["0"]
 
 
-def test_the_daemon_has_longer_to_stop_than_it_takes() -> None:
-    default = DaemonSettings().shutdown_timeout
-    assert seconds("TimeoutStopSec") > default + 10
+def test_the_daemon_has_longer_to_stop_than_it_takes_also_when_it_must_leave_by_force() -> None:
+    assert seconds("TimeoutStopSec") > policies.longest_end(Settings()) + policies.LEAVING
+
+
+def test_a_round_is_stuck_before_a_living_daemon_is_silent_for_longer_than_the_watchdog_allows() -> None:
+    rounds = Settings().wish.resync * 1.2
+    assert rounds < seconds("WatchdogSec") < 10 * rounds
+    assert int(re.findall(r"a round at least every (\d+) s", UNIT.read_text())[0]) >= rounds
+
+
+def test_leaving_by_force_is_explained_and_tried_again() -> None:
+    assert f"exit status {ABANDONED}" in UNIT.read_text()
+    assert str(ABANDONED) not in settings(UNIT)["RestartPreventExitStatus"]
 
 
 def test_systemd_252_is_told_when_the_daemon_is_ready_and_how_it_reloads() -> None:

@@ -112,3 +112,10 @@ def test_plan_touches_nothing_that_is_as_wanted(wanted: list[Wanted], there: lis
 def test_plan_depends_on_no_order(wanted: list[Wanted], there: list[Wanted]) -> None:
     plan = make_plan(wish(*wanted), present(*there))
     assert plan == make_plan(wish(*reversed(wanted)), present(*reversed(there)))
+
+
+def test_what_is_held_back_stays_as_it_is() -> None:
+    plan = make_plan(wish(invalid("a"), integration("b", "2"), integration("new")), present(*map(integration, "abcd")))
+    assert plan.size == 5
+    kept = plan.without({IntegrationId("a"), IntegrationId("c")})
+    assert kept == Plan(remove=(IntegrationId("d"),), change=(integration("b", "2"),), add=(integration("new"),))

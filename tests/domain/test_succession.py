@@ -10,7 +10,7 @@ import pytest
 from wa_supervisor.domain.gateway import Proxy
 from wa_supervisor.domain.integration import Integration, InvalidIntegration
 from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId, SessionName
-from wa_supervisor.domain.succession import keeps_carriage, must_close, needs_new_life
+from wa_supervisor.domain.succession import keeps_carriage, must_close, needs_new_life, resumed
 
 OLD = Integration(
     id=IntegrationId("i-1"),
@@ -71,3 +71,7 @@ def test_other_token_or_proxy_begins_a_new_life(changes: dict[str, Any], is_serv
 def test_other_number_for_a_code_matters_only_before_the_login() -> None:
     assert needs_new_life(OLD, new(phone="5511988887777"), is_serving=False)
     assert not needs_new_life(OLD, new(phone="5511988887777"), is_serving=True)
+
+
+def test_a_pause_that_is_over_leaves_the_record_as_if_it_had_never_been() -> None:
+    assert resumed(new(paused=True, pause_reason="holidays", paused_until=1.0)) == new()

@@ -22,6 +22,7 @@ from tests.fakes.dead_letters import FakeDeadLetters
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.gateway_events import FakeGatewayEvents
 from tests.fakes.inbox import FakeAgentInbox
+from tests.fakes.leases import FakeLeases
 from tests.fakes.outbox import FakeAgentOutbox
 from tests.fakes.people import FakePeople
 from tests.fakes.wish import FakeWish
@@ -51,6 +52,7 @@ from wa_supervisor.engine.room import GatewayRoom
 from wa_supervisor.engine.session import Services
 from wa_supervisor.engine.situation import access_of
 from wa_supervisor.engine.supervisor import Supervisor
+from wa_supervisor.engine.tenancy import Tenancy
 from wa_supervisor.engine.typing_indicator import TypingIndicator
 
 MAIN = GatewayName("main")
@@ -109,11 +111,22 @@ class Witness:
 class House(Witness):
     """A supervisor among fakes, and everything that it told."""
 
-    def __init__(self, wish: Mapping[str, bytes], policies: Policies, gateways: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        wish: Mapping[str, bytes],
+        policies: Policies,
+        gateways: tuple[str, ...],
+        *,
+        leases: FakeLeases | None = None,
+        gateway_of: Callable[[GatewayName], FakeGateway] = FakeGateway,
+    ) -> None:
         super().__init__()
         self.policies = policies
+        self.leases = leases
+        self.clock_ahead = 0.0
+        """Seconds by which somebody set the wall clock; see `wall`."""
         self.wish = FakeWish(wish)
-        self.gateways = {GatewayName(name): FakeGateway(GatewayName(name)) for name in gateways}
+        self.gateways = {GatewayName(name): gateway_of(GatewayName(name)) for name in gateways}
         self.feeds = {name: FakeGatewayEvents() for name in self.gateways}
         self.inbox = FakeAgentInbox()
         self.outbox = FakeAgentOutbox()
@@ -135,9 +148,13 @@ class House(Witness):
         """The event connection of the first gateway."""
         return next(iter(self.feeds.values()))
 
-    def make_room(self, name: GatewayName) -> GatewayRoom:
+    def make_room(self, name: GatewayName, *, address: str = "") -> GatewayRoom:
         """Give a fresh room for a gateway."""
-        return GatewayRoom(self.gateways[name], self.feeds[name], self.policies.gate, self.observe)
+        return GatewayRoom(self.gateways[name], self.feeds[name], self.policies.gate, self.observe, address=address)
+
+    def wall(self) -> float:
+        """Give the wall clock as it is set."""
+        return wall() + self.clock_ahead
 
     def status(self, name: str) -> SessionStatus:
         """Give the status of an integration now."""
@@ -176,8 +193,14 @@ class House(Witness):
             rooms=tuple(self.rooms.values()),
             policy=policies.supervisor,
             observe=self.observe,
-            wall=wall,
+            wall=self.wall,
+            tenancy=self._make_tenancy(),
         )
+
+    def _make_tenancy(self) -> Tenancy | None:
+        if self.leases is None:
+            return None
+        return Tenancy(self.leases, policy=self.policies.supervisor, observe=self.observe)
 
 
 def wall() -> float:
@@ -192,9 +215,11 @@ async def running(
     policies: Policies | None = None,
     gateways: tuple[str, ...] = ("main",),
     prepare: Callable[[House], None] = lambda _: None,
+    leases: FakeLeases | None = None,
+    gateway_of: Callable[[GatewayName], FakeGateway] = FakeGateway,
 ) -> AsyncIterator[House]:
     """Run the engine for the length of the block; `prepare` sets the fakes before it begins."""
-    house = House(wish or {}, policies or Policies(), gateways)
+    house = House(wish or {}, policies or Policies(), gateways, leases=leases, gateway_of=gateway_of)
     prepare(house)
     async with anyio.create_task_group() as tasks:
         with anyio.fail_after(LONGEST):

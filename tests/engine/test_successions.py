@@ -18,11 +18,11 @@ from wa_supervisor.engine.policies import SessionPolicy
 pytestmark = pytest.mark.anyio
 
 
-def replace_gateway(house: House) -> tuple[FakeGatewayEvents, FakeGatewayEvents]:
+def replace_gateway(house: House, *, address: str = "") -> tuple[FakeGatewayEvents, FakeGatewayEvents]:
     """Give the gateway a new room with a new event connection, as a reload does; give the old and new connection."""
     old, new = house.feeds[MAIN], FakeGatewayEvents()
     house.feeds[MAIN] = new
-    house.rooms[MAIN] = house.make_room(MAIN)
+    house.rooms[MAIN] = house.make_room(MAIN, address=address)
     defaults = Defaults(gateways=frozenset({MAIN}), gateway=MAIN)
     house.supervisor.replace_gateways(tuple(house.rooms.values()), defaults)
     return old, new
@@ -358,3 +358,87 @@ async def test_a_session_that_waits_to_be_closed_at_a_dead_gateway_says_so() -> 
         house.wish.remove("a")
         await anyio.sleep(3600)
         assert "gateway main is away" in house.status("a").message
+
+
+async def test_a_removed_session_is_closed_at_a_gateway_that_answers_though_its_events_are_lost() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        house.events.refuses = True
+        house.events.lose()
+        await house.until_state("a", State.HELD)
+        house.wish.remove("a")
+        await house.until(lambda: not house.states())
+        assert house.gateway.session("a-number").closes == 1
+
+
+async def test_a_session_that_goes_on_at_another_address_may_be_open_at_the_old_one_and_says_so() -> None:
+    def at_old_address(house: House) -> None:
+        replace_rooms(house, "http://user:secret@old:21465")
+
+    async with running(records("a"), prepare=at_old_address) as house:
+        await house.until_state("a", State.RUNNING)
+        replace_gateway(house, address="http://new:21465")
+        await house.until(lambda: house.states()["a"] is not State.RUNNING)
+        await house.until_state("a", State.RUNNING)
+        (trouble,) = [each for each in house.all_told(Trouble) if each.where == "close"]
+        assert "may still be open at http://user:*****@old:21465" in trouble.message
+
+
+def replace_rooms(house: House, address: str) -> None:
+    """Let the gateway have an address before anything runs."""
+    house.rooms[MAIN] = house.supervisor._rooms[MAIN] = house.make_room(MAIN, address=address)
+
+
+async def test_a_removed_session_is_closed_at_the_address_where_it_ran() -> None:
+    def at_old_address(house: House) -> None:
+        replace_rooms(house, "http://old:21465")
+
+    async with running(records("a"), prepare=at_old_address) as house:
+        await house.until_state("a", State.RUNNING)
+        old = house.rooms[MAIN]
+        house.gateway.is_up = False
+        await house.until_state("a", State.HELD)
+        house.wish.hold("read")
+        keeper = house.supervisor._keepers[IntegrationId("a")]
+        keeper.follow(None)
+        await anyio.sleep(1)
+        replace_gateway(house, address="http://new:21465")
+        house.gateway.is_up = True
+        await house.until(lambda: not house.states())
+        assert not old.gate.waiting_turns
+        assert house.gateway.session("a-number").closes == 1
+
+
+async def test_a_room_that_is_still_used_is_not_closed() -> None:
+    hung_up: list[float] = []
+
+    async def hang_up() -> None:
+        hung_up.append(anyio.current_time())
+
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        house.rooms[MAIN]._hang_up = hang_up
+        house.gateway.is_up = False
+        await house.until_state("a", State.HELD)
+        house.wish.remove("a")
+        await anyio.sleep(10)
+        replace_gateway(house)
+        await anyio.sleep(600)
+        assert not hung_up
+        house.gateway.is_up = True
+        await house.until(lambda: not house.states())
+        await anyio.sleep(1)
+        assert len(hung_up) == 1
+
+
+async def test_a_restart_at_a_gateway_that_goes_away_meanwhile_closes_the_browser_when_it_is_back() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        await house.commands.until(lambda: house.commands.listening("listen") == 1)
+        house.gateway.is_up = False
+        house.commands.issue("restart", IntegrationId("a"))
+        await house.until_state("a", State.HELD)
+        house.gateway.is_up = True
+        await house.until_state("a", State.RUNNING)
+        assert house.gateway.session("a-number").closes == 1
+        assert house.gateway.session("a-number").starts == 2

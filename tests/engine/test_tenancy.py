@@ -231,7 +231,7 @@ async def test_a_lost_lease_is_told_and_not_fought_over() -> None:
     assert "two" in lost[0].message
 
 
-async def test_a_lease_that_ran_out_and_was_free_is_ours_again_and_told() -> None:
+async def test_a_lease_that_ran_out_and_that_nobody_had_since_is_ours_as_if_nothing_had_been() -> None:
     one = Daemon(FakeLeases())
     one.follow(A)
     async with running(one):
@@ -239,6 +239,24 @@ async def test_a_lease_that_ran_out_and_was_free_is_ours_again_and_told() -> Non
         before = one.fence(A)
         one.leases.script.hold("ask")
         await anyio.sleep(100)
+        one.leases.script.release("ask")
+        await anyio.sleep(100)
+        assert (one.has(A), one.fence(A)) == (True, before)
+        assert one.changes == [A]
+        assert one.troubles == []
+
+
+async def test_a_lease_that_ran_out_and_that_somebody_had_since_is_ours_again_and_told() -> None:
+    one = Daemon(FakeLeases())
+    one.follow(A)
+    async with running(one):
+        await one.until(lambda: one.has(A))
+        before = one.fence(A)
+        one.leases.script.hold("ask")
+        await anyio.sleep(100)
+        other = one.leases.beside("two")
+        await other.hold([A], 10)
+        await other.release([A])
         one.leases.script.release("ask")
         await one.until(lambda: one.fence(A) > before)
         assert one.has(A)

@@ -93,11 +93,15 @@ class LeaseScript(Scripted):
         async with self._call("give_back"):
             for name in ids:
                 kept = self._table.find(name)
+                if kept is None:
+                    kept = self._table.kept.get(name)
                 if kept is not None and kept.process == self.process:
                     del self._table.kept[name]
 
     def _hold(self, name: IntegrationId, until: float) -> Lease:
-        kept = self._table.find(name)
+        kept, last = self._table.find(name), self._table.kept.get(name)
+        if kept is None and last is not None and last.process == self.process:
+            kept = last  # it ran out, and nobody had it since
         if kept is None or self._is_left(kept):
             self._table.fence += 1
             kept = Kept(process=self.process, fence=self._table.fence, until=until)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -63,8 +63,9 @@ def events(
         unknown = _unknown(desk, choice.missing(entries))
         if watch and not unknown:
             _watch(desk, choice, newest, entries, output)
-        else:
-            _show(entries, output)
+    _show(entries, output)
+    if not entries and not unknown:
+        click.echo("no such event is kept", err=True)
     if unknown:
         raise CommandError(*unknown, code=Exit.UNKNOWN)
 
@@ -95,12 +96,10 @@ def _show(entries: Sequence[Entry], output: str) -> None:
     if output == "json":
         click.echo(as_json(entries), nl=False)
         return
-    if not entries:
-        click.echo("no such event is kept", err=True)
     _print(Table(entries, now=now(), width=terminal.width(), is_watched=False).first_lines())
 
 
-def _watch(desk: OperatorDesk, choice: Choice, newest: str, entries: Sequence[Entry], output: str) -> None:
+def _watch(desk: OperatorDesk, choice: Choice, newest: str, entries: Sequence[Entry], output: str) -> NoReturn:
     tell = _teller(entries, output)
     if not desk.daemons():
         warn(troubles(overview({}, {}, (), now()))[0])

@@ -47,6 +47,7 @@ OTHER_SECTIONS = frozenset(
         "gateways",
         "wish",
         "sessions",
+        "events",
         "inbound",
         "outbound",
         "typing",

@@ -183,7 +183,7 @@ class GatewaySettings(values.Section):
         "minute of attempts costs nothing and is what people wait at most.",
     )
     probe_interval: values.Seconds = Field(
-        default=5.4,
+        default=5.1,
         ge=0.5,
         le=3600,
         description="Seconds between the single probes of a gateway that is down; one small request for all of its "

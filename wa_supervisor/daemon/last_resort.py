@@ -138,7 +138,7 @@ def _innermost(task: asyncio.Task[object]) -> str:
         frames.append(frame)
         awaited = getattr(awaited, "cr_await", None)
     ours = [each for each in frames if _PACKAGE in Path(each.f_code.co_filename).parents]
-    return _place((ours or frames or [None])[-1])
+    return _place(next(reversed(ours or frames), None))
 
 
 def _place(frame: FrameType | None) -> str:

@@ -158,12 +158,13 @@ def longest_end(settings: Settings) -> float:
     """Give the seconds in which a daemon that was told to stop has ended."""
     private = EmbeddedPolicy()
     servers = private.stop_seconds + 2 * private.kill_seconds if settings.embedded.enabled else 0.0
-    return settings.daemon.shutdown_timeout + CLOSING + servers
+    giving_back = settings.daemon.shutdown_timeout * CLEANING_UP  # leases, at a Redis that does not answer
+    return settings.daemon.shutdown_timeout + giving_back + CLOSING + servers
 
 
 def longest_hurry(settings: Settings) -> float:
     """Give the seconds in which a daemon that was told twice to stop has ended: it cleans up and finishes nothing."""
-    return longest_end(settings) - settings.daemon.shutdown_timeout * (FINISHING + 2 * LAST_WORDS)
+    return longest_end(settings) - settings.daemon.shutdown_timeout
 
 
 def longest_embedded_start() -> float:

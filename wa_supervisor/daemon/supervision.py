@@ -23,6 +23,7 @@ from wa_supervisor.engine.reporter import Reporter
 from wa_supervisor.engine.room import GatewayRoom
 from wa_supervisor.engine.session import Services
 from wa_supervisor.engine.supervisor import Supervisor
+from wa_supervisor.engine.tenancy import Tenancy
 
 Rooms = Mapping[GatewayName, GatewayRoom]
 
@@ -40,6 +41,7 @@ def build_supervisor(
     settings: Settings, *, store: RedisStore, people: People | None, rooms: Rooms, defaults: Defaults, observe: Observer
 ) -> Supervisor:
     """Give the supervisor; `settings` are those that only a restart changes."""
+    policy = policies.supervisor_policy(settings)
     return Supervisor(
         wish=store.wish,
         commands=store.commands,
@@ -47,9 +49,10 @@ def build_supervisor(
         services=_services(settings, store, people, observe),
         defaults=defaults,
         rooms=tuple(rooms.values()),
-        policy=policies.supervisor_policy(settings),
+        policy=policy,
         observe=observe,
         wall=wall,
+        tenancy=Tenancy(store.leases, policy=policy, observe=observe),
     )
 
 

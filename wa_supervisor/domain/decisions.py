@@ -15,6 +15,7 @@ from types import MappingProxyType
 from wa_supervisor.domain.errors import (
     BrowserGoneError,
     GatewayAnswerError,
+    GatewayAwayError,
     GatewayGarbledError,
     GatewayRestartedError,
     GatewayTimeoutError,
@@ -124,6 +125,7 @@ DECISIONS: Mapping[Happening, Decision] = MappingProxyType(
 
 _HAPPENINGS: tuple[tuple[type[BaseException], Happening], ...] = (
     (GatewayUnreachableError, Happening.GATEWAY_UNREACHABLE),
+    (GatewayAwayError, Happening.GATEWAY_UNREACHABLE),
     (GatewayRestartedError, Happening.GATEWAY_RESTARTED),
     (GatewayTimeoutError, Happening.GATEWAY_TIMEOUT),
     (GatewayGarbledError, Happening.GATEWAY_GARBLED),

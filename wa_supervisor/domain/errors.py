@@ -3,6 +3,7 @@
     WaSupervisorError
     +-- TemporaryError            may pass by itself; may say when to come back
     |   +-- GatewayUnreachableError   nothing answers: the gateway, not the session, is the problem
+    |   +-- GatewayAwayError          the gateway's gate is closed, so it was not asked
     |   +-- GatewayAnswerError        5xx; the request may have had its effect
     |   |   +-- GatewayTimeoutError       no answer in time
     |   |   +-- GatewayGarbledError       HTML or a malformed answer
@@ -54,6 +55,12 @@ class GatewayUnreachableError(TemporaryError):
     """Nothing answers at the gateway's address; the request was not sent."""
 
     reason = "GatewayUnreachable"
+
+
+class GatewayAwayError(TemporaryError):
+    """The gateway's gate is closed, so it was not asked."""
+
+    reason = "GatewayAway"
 
 
 class GatewayAnswerError(TemporaryError):

@@ -33,13 +33,10 @@ from wa_supervisor.domain.observations import (
     Trouble,
 )
 from wa_supervisor.engine.acks import Acks
-from wa_supervisor.engine.gate import Gate
+from wa_supervisor.engine.gate import CLOCKS_DISAGREE, Gate
 from wa_supervisor.engine.policies import GatePolicy
 from wa_supervisor.engine.ports import Gateway, GatewayEvents
 from wa_supervisor.engine.retrying import keep_doing
-
-CLOCKS_DISAGREE = 5.0
-"""Seconds by which the gateway's uptime may seem to fall although it did not restart: a slow answer, two clocks."""
 
 MOST_HELD = 500
 """Messages of one session that wait while it gives way to its successor: that takes seconds at most."""
@@ -171,7 +168,9 @@ class Feed:
     async def _listen_once(self) -> None:
         if self._was_refused:
             await self._gate.look()  # one question to a gateway that may be away; while it is, nobody else asks
-        await self._gate.wait_answers()
+        if not self._gate.answers:
+            self._gate.report_feed(stands=False, reason=self._gate.reason)
+            await self._gate.wait_answers()
         why = "the event connection ended"
         try:
             await self._events.listen(self, EVENT_NAMES)

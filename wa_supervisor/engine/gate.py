@@ -28,7 +28,7 @@ from wa_supervisor.engine.ports import Gateway
 from wa_supervisor.engine.switch import Switch
 from wa_supervisor.engine.turnstile import Turnstile
 
-JITTER = 0.05
+JITTER = 0.01
 """Share by which probes are spread: only those of other gateways are to be avoided."""
 
 LOOK_LONGEST = 1.0
@@ -53,7 +53,6 @@ class Gate:
         self._closures = Budget(limit=0.0, half_life=policy.flapping_half_life)
         self._held_until = -math.inf
         self._hold_changed = anyio.Event()
-        self._next_probe = math.inf
         self._starts = anyio.CapacityLimiter(policy.starts_at_once)
         self._spacing = anyio.Lock()
         self._next_start = 0.0
@@ -96,11 +95,20 @@ class Gate:
         return not self.is_open and self._reason is not None
 
     @property
-    def next_look(self) -> float | None:
-        """Seconds until it may open, if that is known."""
-        at = self._held_until if self._answers.is_on else self._next_probe
-        seconds = at - anyio.current_time()
-        return seconds if 0 < seconds < math.inf else None
+    def opens_in(self) -> float | None:
+        """Seconds until it opens by itself, if that is known."""
+        seconds = self._held_until - anyio.current_time()
+        return seconds if seconds > 0 and self._answers.is_on and self._feed_stands else None
+
+    @property
+    def what_next(self) -> str:
+        """Say for a person what is done about it while it is closed."""
+        seconds = self.opens_in
+        if seconds is not None:
+            return f"all are held for {seconds:.0f} s"
+        if self._answers.is_on:
+            return "its events are tried again and again"
+        return f"it is asked every {self._policy.probe_interval:.0f} s"
 
     @property
     def waiting_turns(self) -> int:
@@ -171,9 +179,8 @@ class Gate:
             tasks.start_soon(self._end_holds)
             while True:
                 await self._answers.wait_off()
-                pause = self._policy.probe_interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # jitter
-                self._next_probe = anyio.current_time() + pause
-                await anyio.sleep(pause)
+                jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # no secret
+                await anyio.sleep(self._policy.probe_interval * jitter)
                 await self._probe()
 
     @asynccontextmanager

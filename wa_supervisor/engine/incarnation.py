@@ -73,6 +73,10 @@ class Incarnation:
             self._draining.deadline = anyio.current_time() + deadline + self._policy.cancel_timeout
             await self.session.drain(deadline)  # which waits for its life to stop, and that may not
 
+    def hurry(self) -> None:
+        """Drain no longer."""
+        self._draining.cancel()
+
     async def finish(self) -> None:
         """Carry what arrived in the last instants, when nothing more can arrive."""
         await self.session.finish(LAST_INSTANTS)

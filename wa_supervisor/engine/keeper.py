@@ -123,6 +123,11 @@ class Keeper:
             return True, "released from quarantine"
         return False, f"{self.id} is not quarantined but {self.record.state.value}: {self.record.message}"
 
+    def hurry(self) -> None:
+        """Stop what is in flight: the time for it is over."""
+        if self._serving.incarnation is not None:
+            self._serving.incarnation.hurry()
+
     def give_up(self) -> tuple[str, ...]:
         """Cut off what did not end in time; name what does not run in the yard, which names its own."""
         now = self._serving.incarnation

@@ -259,11 +259,11 @@ class Life:
         while not gate.is_open:
             if gate.was_refused:
                 is_held = True
-                message = f"gateway {gate.name} is away: {gate.reason}"
+                message = f"gateway {gate.name} is away: {gate.reason}; {gate.what_next}"
                 self._set_budget(self._budget.refunded(gate.blamed_since))
                 record.attempt = 0
                 record.block("gate", message)
-                record.move(Cause.HOLD, "GatewayAway", message, next_in=gate.next_look)
+                record.move(Cause.HOLD, "GatewayAway", message, next_in=gate.opens_in)
             await gate.wait_news()
         record.unblock("gate")
         return is_held

@@ -58,8 +58,8 @@ class GatePolicy:
     """Browsers that may start at the same time: each takes a core for seconds."""
     start_interval: float = 0.5
     """Seconds between two starts."""
-    probe_interval: float = 5.4
-    """Seconds, jittered by a twentieth, between probes of a gateway that is down: one for all its sessions."""
+    probe_interval: float = 5.1
+    """Seconds, jittered by a hundredth, between probes of a gateway that is down: one for all its sessions."""
     admissions: float = 20.0
     """Sessions a second that come back when the gateway does, those first that waited longest."""
     failing_share: float = 0.5

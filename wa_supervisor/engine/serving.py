@@ -76,10 +76,8 @@ class Serving:
         record.restarts += 1
         if record.budget is not None:
             record.budget = record.budget.charged(anyio.current_time())
-        for cause in (Cause.CRASHED, Cause.WANTED):
-            if (record.state, cause) in TRANSITIONS:
-                record.move(cause, "InternalError", f"{type(error).__name__}: {error}", next_in=delay)
-                return
+        cause = Cause.CRASHED if (record.state, Cause.CRASHED) in TRANSITIONS else Cause.WANTED
+        record.move(cause, "InternalError", f"{type(error).__name__}: {error}", next_in=delay)
 
     def release(self) -> bool:
         """End a quarantine without a session; say whether there was one."""

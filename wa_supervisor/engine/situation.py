@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from wa_supervisor.domain.errors import LeakedCancellationError, WaSupervisorError
+from wa_supervisor.domain.errors import GatewayAwayError, LeakedCancellationError, WaSupervisorError
 from wa_supervisor.domain.gateway import SessionAccess, SessionReport, StartOptions
 from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.observations import Observer, Trouble
@@ -59,14 +59,23 @@ class Situation:
         return StartOptions(phone=self.integration.phone, proxy=self.integration.proxy)
 
     async def poll(self) -> SessionReport:
-        """Ask the gateway about the session, in turn with the other polls of that gateway."""
+        """Ask the gateway about the session, in turn with the other polls of that gateway.
+
+        Raises `GatewayAwayError`, and asks nothing, if the gate was closed before the turn came.
+        """
         async with self.gate.pacer.turn():
+            self._check_gate()
             return await self.gateway.report(self.access)
 
     async def poll_page(self) -> bool:
-        """Have the gateway look at the session's page, in turn."""
+        """Have the gateway look at the session's page, in turn. Raises `GatewayAwayError` too."""
         async with self.gate.pacer.turn():
+            self._check_gate()
             return await self.gateway.is_connected(self.access)
+
+    def _check_gate(self) -> None:
+        if self.gate.was_refused:
+            raise GatewayAwayError(f"gateway {self.gate.name} is away: {self.gate.reason}")
 
     def prove_alive(self) -> None:
         """Take a message or an ack as proof of life."""

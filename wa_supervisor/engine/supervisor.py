@@ -142,15 +142,18 @@ class Supervisor:
 
         Gives the names of what has not stopped: it is cut off, and only the end of the process ends it.
         """
+        began = anyio.current_time()
         self._is_draining = True
         self._hearing.cancel()  # what an agent says now stays in its stream for the next daemon
         for room in self._rooms.values():
             room.stop_listening()
         for keeper in self._keepers.values():
             keeper.leave()
-        with anyio.move_on_after(deadline):
-            while self._keepers:
-                await self._emptied.wait()
+        policy = self._policy
+        await self._wait_emptied(deadline * policy.drain_timeout / (policy.drain_timeout + policy.cancel_timeout))
+        for keeper in self._keepers.values():
+            keeper.hurry()
+        await self._wait_emptied(began + deadline - anyio.current_time())
         left = [part for keeper in self._keepers.values() for part in keeper.give_up()]
         if self._tenancy is not None:
             await self._tenancy.give_back(None)
@@ -172,6 +175,11 @@ class Supervisor:
         for room in gone:
             self._keeping.start_soon(self._close_room_when_left, room)
         self._bell.ring()
+
+    async def _wait_emptied(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            while self._keepers:
+                await self._emptied.wait()
 
     async def _look(self) -> Look:
         records = await self._wish.read()

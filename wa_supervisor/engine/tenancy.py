@@ -7,8 +7,8 @@ if for us alone, another daemon may, and what we run meanwhile cannot hand a mes
 longer than the ttl finds out at its next renewal, which is then overdue.
 
 A lease that was lost is told and not fought over: it comes back when its holder gives it back or falls silent. One that
-ran out and was still free is ours again under a higher number; that is told too, because another daemon may have had it
-in between.
+ran out and that nobody had since is ours as before; under a higher number it was somebody else's in between, which is
+told too.
 
 It deliberately does not start, stop or know any session.
 """
@@ -151,7 +151,7 @@ class Tenancy:
             self._observe(Trouble(where="leases_back", message="Leases are renewed again."))
 
     def _tell_loss(self, name: IntegrationId, lease: Lease) -> None:
-        where, message = "lease_lapsed", "Its lease ran out and was taken again; another daemon may have had it since."
+        where, message = "lease_lapsed", "Its lease ran out and was taken again; another daemon had it in between."
         if not lease.is_ours:
             why = f"as happens when a daemon does not renew it for {self._policy.lease_ttl:g} s"
             where, message = "lease_lost", f"Its lease was lost, {why}. Who has it now: {lease.holder}."

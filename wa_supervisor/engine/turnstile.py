@@ -81,7 +81,7 @@ class Turnstile:
             self._leave(ticket)
 
     def _let_through(self, ticket: _Ticket, now: float) -> None:
-        self._next_at = max(self._next_at, now - self._interval) + self._interval
+        self._next_at = now + self._interval
         self._passing += 1
         ticket.is_let_through = True
         ticket.called.set()

@@ -41,8 +41,8 @@ CALMS = 25.0
 """Seconds of a run that are not for faults: coming up, three calms, measuring."""
 
 CALM_LONGEST = 75.0
-"""Seconds within which every session must be as it should be: the longest of the configured delays (a quarantine's probe,
-a start that sticks twice, back-off at its cap behind a held gate) stay below a third of it."""
+"""Seconds within which every session must be as it should be: the longest of the configured delays (a quarantine's
+probe, a start that sticks twice, back-off at its cap behind a held gate) stay below a third of it."""
 
 CALM_LASTS = 3.0
 """Seconds for which all must be right at a stretch."""
@@ -140,7 +140,9 @@ class Run:
             agents = [agent_of(name) for name in (*scene.cast.sessions, *scene.cast.extra)]
             async with aclosing(Operator(stage.redis.url, book)) as operator, anyio.create_task_group() as tasks:
                 traffic = Traffic(scene.seed, book, stage.gateways, stage.redis.url, agents)
-                playing = _Playing(scene, stage, Hand(stage=stage, operator=operator, book=book), traffic, self.findings)
+                playing = _Playing(
+                    scene, stage, Hand(stage=stage, operator=operator, book=book), traffic, self.findings
+                )
                 await operator.write_wish()
                 tasks.start_soon(stage.daemon.keep)
                 tasks.start_soon(traffic.run)
@@ -165,7 +167,9 @@ class Run:
             "faults_played": found.played.total(),
             "wrong_states": msgspec.to_builtins(found.wrong),
             "fd_growth": grown.fds if grown else None,
+            "fd_growth_outside_pools": grown.fds_outside_pools if grown else None,
             "fd_growth_by_kind": grown.kinds if grown else None,
+            "connections_to_gateways": grown.pooled if grown else None,
             "thread_growth": grown.threads if grown else None,
             "task_growth": grown.tasks if grown else None,
             "rss_mb_start": grown.rss_mb_start if grown else None,
@@ -209,7 +213,9 @@ class _Playing:
         await self._play(second)
         await self._calm("last")
         if self._stage.daemon.pid == pid:
-            self._found.grown = verdict.growth(before, await self._measure())
+            ports = {name: each.url.rpartition(":")[2] for name, each in self._stage.gateways.items()}
+            kinds = {name: f"tcp to {port}" for name, port in ports.items()}
+            self._found.grown = verdict.growth(before, await self._measure(), kinds)
         await self._ask_everybody()
         self._found.messages = await self._traffic.count()
         self._found.is_whole = True

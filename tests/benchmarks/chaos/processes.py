@@ -11,10 +11,11 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio.abc import Process
+
+from wa_supervisor.embedded.account import Account, switched
 
 LAST_PATIENCE = 15.0
 """Seconds from a polite signal to SIGKILL: a daemon drains for as long as its configuration says, which is less."""
@@ -27,14 +28,21 @@ class Child:
     """A program that may be started again and again, one process at a time."""
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None, **how: Any
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        account: Account | None = None,
     ) -> None:
         self.name = name
         self.log = log
         self._command = tuple(command)
         self._env = env
-        self._how = how
-        """More arguments of `anyio.open_process`: user, working directory."""
+        self._cwd = cwd
+        self._account = account
         self._process: Process | None = None
 
     def __repr__(self) -> str:
@@ -60,7 +68,8 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=self._env,
                 start_new_session=True,
-                **self._how,
+                cwd=self._cwd,
+                **switched(self._account),
             )
 
     def send(self, number: signal.Signals) -> None:

@@ -123,7 +123,9 @@ RECIPES: Mapping[Kind, Recipe] = {
     Kind.RESTARTED: Recipe(touches="session", longest=2.0),
     Kind.RELEASED: Recipe(touches="session", longest=2.0),
     Kind.RELOADED: Recipe(touches="daemon", longest=2.0),
-    Kind.RELOADED_BADLY: Recipe(touches="daemon", longest=2.0, details=("[nonsense]\n", "= broken", "[redis]\nurl = 7\n")),
+    Kind.RELOADED_BADLY: Recipe(
+        touches="daemon", longest=2.0, details=("[nonsense]\n", "= broken", "[redis]\nurl = 7\n")
+    ),
     Kind.DAEMON_STOPPED: Recipe(touches="daemon"),
     Kind.DAEMON_KILLED: Recipe(touches="daemon", shortest=0.0, longest=8.0),
     Kind.DAEMON_REPLACED: Recipe(touches="daemon", shortest=0.0, longest=3.0),

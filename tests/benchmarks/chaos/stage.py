@@ -23,7 +23,7 @@ import msgspec
 
 from tests.benchmarks.chaos.processes import Child
 from tests.servers import policy_from_environment
-from wa_supervisor.embedded.account import switched, tool_environment
+from wa_supervisor.embedded.account import tool_environment
 from wa_supervisor.embedded.keeper import ServerPlan
 from wa_supervisor.embedded.policy import EmbeddedPolicy
 from wa_supervisor.embedded.postgres import postgres_planned
@@ -97,7 +97,7 @@ class Gateway:
             answer = await self._client.post(f"{self.url}/_control/write", content=msgspec.json.encode(body))
         except httpx.TransportError:
             return None
-        return bool(answer.raise_for_status().json()["emitted"])
+        return answer.raise_for_status().json()["emitted"] is True
 
     async def look(self, page: str) -> dict[str, Any]:
         """Read a page of the control interface."""
@@ -136,7 +136,12 @@ class Server:
         self._plan = plan
         self._policy = policy
         self._child = Child(
-            plan.name, plan.command, plan.log, env=tool_environment(), cwd=plan.habitat.directory, **switched(plan.account)
+            plan.name,
+            plan.command,
+            plan.log,
+            env=tool_environment(),
+            cwd=plan.habitat.directory,
+            account=plan.account,
         )
 
     async def start(self) -> None:

@@ -54,7 +54,9 @@ class Messages(msgspec.Struct, frozen=True, kw_only=True):
 class Traffic:
     """Everybody who writes and answers."""
 
-    def __init__(self, seed: int, book: Book, gateways: dict[str, Gateway], redis_url: str, agents: Iterable[str]) -> None:
+    def __init__(
+        self, seed: int, book: Book, gateways: dict[str, Gateway], redis_url: str, agents: Iterable[str]
+    ) -> None:
         self.is_flowing = True
         self.heard: Counter[str] = Counter()
         self._dice = random.Random(seed)

@@ -18,8 +18,12 @@ from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.status import SessionStatus, is_stale
 
 FDS_ALLOWED = 8
-"""File descriptors more than before: connections that are kept for the next request, a few for each gateway, come and go.
-A leak of one for each fault would be hundreds."""
+"""File descriptors more than before, beside those of the pools to gateways: connections to Redis and PostgreSQL that are
+kept for the next request come and go. A leak of one for each fault would be hundreds."""
+
+POOLED_ALLOWED = 17
+"""Connections to one gateway: as many as requests may be under way (`requests_at_once`), which are kept for the next
+requests once they were needed, and the one for its events."""
 
 THREADS_ALLOWED = 4
 """Threads more: the event loop's own for blocking calls are kept once they were needed."""
@@ -50,6 +54,10 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     """What one process holds at the end more than in a calm before."""
 
     fds: int
+    fds_outside_pools: int
+    """Without connections to gateways, which are pooled."""
+    pooled: dict[str, int]
+    """Connections to each gateway at the end."""
     threads: int
     tasks: int | None
     rss_mb_start: float
@@ -118,12 +126,15 @@ def _at_gateway(calls_for: frozenset[State]) -> str | None:
     return "CLOSED over a page that is none" if calls_for == {State.PAUSED} else None
 
 
-def growth(before: Vitals, after: Vitals) -> Growth:
-    """Compare two looks at one process."""
+def growth(before: Vitals, after: Vitals, gateways: Mapping[str, str]) -> Growth:
+    """Compare two looks at one process; `gateways` names each gateway's kind of file descriptor."""
     kinds = Counter(after.kinds)
     kinds.subtract(before.kinds)
+    pooled = {name: after.kinds[kind] for name, kind in gateways.items()}
     return Growth(
         fds=after.fds - before.fds,
+        fds_outside_pools=sum(number for kind, number in kinds.items() if kind not in gateways.values()),
+        pooled=pooled,
         threads=after.threads - before.threads,
         tasks=None if after.tasks is None or before.tasks is None else after.tasks - before.tasks,
         rss_mb_start=before.rss_mb,
@@ -150,7 +161,7 @@ def _reason(line: Mapping[str, Any]) -> str:
 
 
 def leaks_told(lines: Iterable[Mapping[str, Any]]) -> int:
-    """Count what asyncio and aiohttp complain of: tasks destroyed or failed unseen, sessions and connections not closed."""
+    """Count what asyncio and aiohttp complain of: tasks destroyed or failed unseen, connections not closed."""
     words = ("was destroyed but it is pending", "was never retrieved", "Unclosed", "was never awaited")
     return sum(1 for line in lines if any(word in str(line.get("message", "")) for word in words))
 
@@ -185,8 +196,11 @@ def _too_much(grown: Growth | None) -> list[str]:
     if grown is None:
         return ["what the daemon holds was not measured in one process"]
     said = []
-    if grown.fds > FDS_ALLOWED:
-        said.append(f"{grown.fds} file descriptors more, at most {FDS_ALLOWED}: {grown.kinds}")
+    if grown.fds_outside_pools > FDS_ALLOWED:
+        said.append(f"{grown.fds_outside_pools} file descriptors more, at most {FDS_ALLOWED}: {grown.kinds}")
+    for gateway, number in grown.pooled.items():
+        if number > POOLED_ALLOWED:
+            said.append(f"{number} connections to gateway {gateway}, at most {POOLED_ALLOWED}")
     if grown.threads > THREADS_ALLOWED:
         said.append(f"{grown.threads} threads more, at most {THREADS_ALLOWED}")
     if grown.tasks is not None and grown.tasks > TASKS_ALLOWED:

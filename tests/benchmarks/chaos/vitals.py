@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ class Vitals:
     tasks: int | None
     """Tasks of its event loop; `None` when it does not tell."""
     kinds: Counter[str]
-    """File descriptors by kind: `socket`, `pipe`, `file`, ..."""
+    """File descriptors by kind: `file`, `pipe`, `unix`, `tcp to 21465` (the other side's port), ..."""
 
 
 def look_at(pid: int, metrics: str = "") -> Vitals:
@@ -58,14 +57,23 @@ def least(looks: list[Vitals]) -> Vitals:
 
 
 def _fd_kinds(pid: int) -> list[str]:
-    kinds = []
+    ports, kinds = _tcp_ports(pid), []
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            target = os.readlink(entry)
+            target = str(entry.readlink())
         except FileNotFoundError:
             continue  # closed between the two calls
-        kinds.append("file" if target.startswith("/") else target.partition(":")[0])
+        kind, _, inode = target.partition(":")
+        if kind == "socket":
+            kind = ports.get(inode.strip("[]"), "unix")
+        kinds.append("file" if target.startswith("/") else kind)
     return kinds
+
+
+def _tcp_ports(pid: int) -> dict[str, str]:
+    """Give, for each TCP socket by its inode, whom it is connected to."""
+    rows = Path(f"/proc/{pid}/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    return {row.split()[9]: f"tcp to {int(row.split()[2].rpartition(':')[2], 16)}" for row in rows}
 
 
 def _field(status: str, name: str) -> str:

@@ -59,6 +59,11 @@ class Keys:
         return self._own("dead")
 
     @property
+    def last_leases(self) -> bytes:
+        """Hash: key of a lease -> the text that it had last, also after it ran out."""
+        return self._own("leases")
+
+    @property
     def fence(self) -> bytes:
         """Counter: the highest fencing number of a lease so far."""
         return self._own("fence")

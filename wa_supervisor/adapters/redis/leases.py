@@ -3,7 +3,8 @@
 The key's text is JSON: the fencing number and the process that holds it (`holder.py`). Taking, renewing and looking is
 one script for some hundreds of integrations at once, so that what is free goes to exactly one of two daemons that ask
 at the same time. All numbers come from one counter without a ttl: every change of hands has a higher one than the last,
-and removed integrations leave nothing behind. A server that forgets its data counts from one again.
+and removed integrations leave nothing behind. One that ran out while Redis was away, and that nobody had since, comes
+back to its process under the same number. A server that forgets its data counts from one again.
 
 A lease of ours is known by the random word of this process. One of an earlier process of the same daemon is taken over
 at once if that process has certainly ended; all others are left alone until their ttl ends. A process whose id was
@@ -64,7 +65,8 @@ class RedisLeases:
 
         async def release_page(page: _Page) -> None:
             # The counter goes first because a refusal names the first key, and an id may be a phone number.
-            await self._release.call([self._keys.fence, *map(self._keys.lease, page)], [self._ours])
+            keys = [self._keys.fence, self._keys.last_leases, *map(self._keys.lease, page)]
+            await self._release.call(keys, [self._ours])
 
         await _do_all(self._pages(ids), release_page)
 
@@ -72,7 +74,7 @@ class RedisLeases:
         """Ask for the leases that `dead` names, each with the text of a dead process's lease, or none."""
         if not dead:
             return {}
-        keys = [self._keys.fence, *map(self._keys.lease, dead)]
+        keys = [self._keys.fence, self._keys.last_leases, *map(self._keys.lease, dead)]
         milliseconds = b"%d" % max(1, round(ttl * 1000))
         answer = await self._hold.call(keys, [milliseconds, self._ours, *dead.values()])
         return dict(zip(dead, cast("Sequence[_Answer]", answer), strict=True))
