@@ -184,6 +184,13 @@ class Room:
             assert self.gateway_of(talk.name).ledger.closes[talk.session] == 0
         self.nobody_was_harmed()
 
+    async def end(self) -> None:
+        """See that nobody noticed, and end the daemon in order; both unless the test did."""
+        if self.daemon.process.returncode is None:
+            await self.nobody_else_noticed()
+            assert await self.daemon.end() == 0, self.daemon.log
+        assert "Traceback" not in self.daemon.log, "whatever may happen is told in a sentence"
+
     def nobody_was_harmed(self) -> None:
         """See that no text reached anybody twice, and that nobody was logged out."""
         assert not [text for text, times in self.heard.items() if times > 1]
@@ -277,7 +284,6 @@ async def fault_room(
             )
             declare(redis_url, wish_of_everybody())
             async with daemon(config) as started:
-                others = [name for name in EVERYBODY if name not in affected]
                 room = Room(
                     ill=ill,
                     well=well,
@@ -285,17 +291,17 @@ async def fault_room(
                     redis_url=redis_url,
                     heard=heard,
                     others=[
-                        Correspondence(ill if name in AT_ILL else well, name, "5511900000077@c.us") for name in others
+                        Correspondence(ill if name in AT_ILL else well, name, "5511900000077@c.us")
+                        for name in EVERYBODY
+                        if name not in affected
                     ],
                 )
                 await room.until_state(comes_up, "running")
-                room.came_up = {name: room.status(name).transitions for name in others}
+                room.came_up = {talk.name: room.status(talk.name).transitions for talk in room.others}
                 tasks.start_soon(_keep_writing, room)
                 await room.until(lambda: all(talk.written for talk in room.others))
                 yield room
-                if started.process.returncode is None:
-                    await room.nobody_else_noticed()
-                    assert await started.end() == 0, started.log
+                await room.end()
         except Exception as error:  # noqa: BLE001  # raised again below, outside the task group
             failure = error
         finally:

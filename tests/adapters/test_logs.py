@@ -107,9 +107,10 @@ def observer(clock: Clock, logger: logging.Logger) -> LogObserver:
 @pytest.fixture
 def _restored() -> Iterator[None]:
     """Put logging back as it was."""
-    root, ours = logging.getLogger(), logging.getLogger("wa_supervisor")
+    root, ours, pool = (logging.getLogger(name) for name in (None, "wa_supervisor", "psycopg.pool"))
     before = root.level, list(root.handlers), ours.level
     yield
+    pool.setLevel(logging.NOTSET)
     logging.captureWarnings(capture=False)
     root.setLevel(before[0])
     root.handlers[:] = before[1]
@@ -269,6 +270,16 @@ def test_our_level_is_ours_alone_and_libraries_speak_from_warning_on() -> None:
     logging.getLogger("httpx").info("GET http://gateway/api/secret")
     logging.getLogger("httpx").warning("theirs")
     assert stream.getvalue() == "<7>ours\n<4>theirs logger=httpx\n"
+
+
+@pytest.mark.usefixtures("_restored")
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_a_library_that_warns_of_every_try_is_heard_when_it_is_more_than_that(level: str) -> None:
+    stream = io.StringIO()
+    set_up_logging(level, "journal", stream=stream, environ={})
+    logging.getLogger("psycopg.pool").warning("error connecting in 'wa-supervisor'")
+    logging.getLogger("psycopg.pool").error("worse")
+    assert stream.getvalue() == "<3>worse logger=psycopg.pool\n"
 
 
 @pytest.mark.usefixtures("_restored")

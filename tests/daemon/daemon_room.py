@@ -185,4 +185,5 @@ def logging_as_before() -> Iterator[None]:
         root.handlers[:] = handlers
         root.setLevel(levels[0])
         ours.setLevel(levels[1])
+        logging.getLogger("psycopg.pool").setLevel(logging.NOTSET)
         logging.captureWarnings(capture=False)

@@ -23,6 +23,7 @@ def test_what_is_known_to_be_harmless_is_shown_and_nothing_else() -> None:
         "gateway": "main",
         "paused": True,
         "pause_reason": "bearer abcdef",
+        "paused_until": 1790000000,
         "typing": False,
         "token": SECRET,
         "tokn": SECRET,
@@ -35,6 +36,7 @@ def test_what_is_known_to_be_harmless_is_shown_and_nothing_else() -> None:
         "gateway": "main",
         "paused": True,
         "pause_reason": "bearer *****",
+        "paused_until": 1790000000,
         "typing": False,
         "token": "*****",
         "tokn": "*****",
@@ -44,7 +46,7 @@ def test_what_is_known_to_be_harmless_is_shown_and_nothing_else() -> None:
 
 
 HARMLESS = {"agent_id", "session", "sessionName", "session_name", "gateway", "pause_reason", "integration_type"}
-places = st.sampled_from(["token", "phone", "proxy", "typing", "paused", "tokn", ""]) | names
+places = st.sampled_from(["token", "phone", "proxy", "typing", "paused", "paused_until", "tokn", ""]) | names
 nested = st.sampled_from([SECRET, [SECRET], {"password": SECRET}, {"url": [SECRET]}, {"x": {"url": SECRET}}])
 
 
@@ -77,6 +79,7 @@ def test_a_change_sets_and_takes_out_what_it_names_and_keeps_the_rest(
     [
         ("typing=false", ("typing", False)),
         ("typing=no", ("typing", "no")),
+        ("paused_until=1790000000", ("paused_until", 1790000000)),
         ("pause_reason=a=b", ("pause_reason", "a=b")),
         ("pause_reason=null", ("pause_reason", "null")),
         ("phone=123", ("phone", "123")),

@@ -16,9 +16,11 @@ import anyio
 import anyio.to_thread
 import pytest
 import redis
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from tests.adapters.postgres.proxy import proxied
 from tests.adapters.redis_server import OwnServer, own_server
 from tests.daemon.daemon_room import (
     NOWHERE,
@@ -41,6 +43,7 @@ from wa_supervisor.config import (
     DaemonSettings,
     EmbeddedSettings,
     GatewaySettings,
+    PeopleSettings,
     Settings,
     WishSettings,
 )
@@ -352,6 +355,57 @@ async def test_stopping_writes_the_last_statuses_and_takes_the_announcement_back
         "b-number": Status.CONNECTED,
     }
     assert repr(daemon) == "<Daemon test, stopping>"
+
+
+async def test_what_happened_is_in_the_history_to_the_last_step(redis_url: str, gateway: SimulatedGateway) -> None:
+    declare(redis_url, "a")
+    daemon = Daemon(settings_for(redis_url, {"main": gateway}), environ={})
+    async with running(daemon):
+        await until_state(daemon, "a", State.RUNNING)
+    with redis.Redis.from_url(redis_url) as client:
+        text = b"\n".join(value for _, fields in client.xrange("wa:events") for value in fields.values())
+    events = [json.loads(line) for line in text.splitlines() if line.startswith(b"{")]
+    assert {each["daemon"] for each in events} == {"test"}
+    steps = [each["target"] for each in events if each["kind"] == "transition" and each["integration"] == "a"]
+    assert State.RUNNING in steps
+    assert steps[-1] == State.STOPPED
+    assert "GateOpened" in {each["reason"] for each in events if each["kind"] == "gate"}
+
+
+async def test_leases_are_taken_and_given_back_in_order(redis_url: str, gateway: SimulatedGateway) -> None:
+    declare(redis_url, "a")
+    daemon = Daemon(settings_for(redis_url, {"main": gateway}), environ={})
+    async with running(daemon) as started:
+        await until_state(daemon, "a", State.RUNNING)
+        (status,) = daemon.statuses()
+        assert status.fence
+        assert "\nwa_leases_held 1.0\n" in (await page(started, "/metrics"))[1]
+        with redis.Redis.from_url(redis_url) as client:
+            assert client.exists("wa:lease:a") == 1
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.exists("wa:lease:a") == 0
+
+
+async def test_while_the_database_is_away_people_are_served_as_last_known_and_that_is_told(
+    redis_url: str, gateway: SimulatedGateway, database_url: str
+) -> None:
+    anna = gateway.person("5511900000077@c.us", name="Anna Lima")
+    declare(redis_url, "a")
+    async with proxied(database_url) as proxy:
+        way = conninfo_to_dict(proxy.url)
+        url = f"postgresql://{way['user']}@127.0.0.1:{way['port']}/{way['dbname']}?sslmode=disable&gssencmode=disable"
+        settings = settings_for(redis_url, {"main": gateway}, url, people=PeopleSettings(cache_ttl=0.01))
+        daemon = Daemon(settings, environ={})
+        async with running(daemon) as started:
+            await until_state(daemon, "a", State.RUNNING)
+            heard = await first_input(redis_url, "agent-a", lambda: anna.writes("a-number", "hello"))
+            assert heard["user_data"]["is_authenticated"] is True
+            assert "\nwa_people_available 1.0\n" in (await page(started, "/metrics"))[1]
+            await proxy.go_down()
+            again = await first_input(redis_url, "agent-a", lambda: anna.writes("a-number", "are you there?"))
+            assert again["user_data"] == heard["user_data"]
+            assert "cannot be looked up" in (await page(started, "/readyz"))[1]["missing"][0]
+            assert "\nwa_people_available 0.0\n" in (await page(started, "/metrics"))[1]
 
 
 async def test_a_redis_that_dies_before_the_end_does_not_keep_it_from_ending(

@@ -227,6 +227,18 @@ async def test_an_announcement_is_taken_back_by_the_process_that_made_it_alone(r
         assert shown(redis_url)[1] == {}
 
 
+async def test_an_announcement_whose_making_was_cut_off_is_taken_back_too(redis_url: str) -> None:
+    async with sides(redis_url, announcement(pid=7)) as (one,):
+        for steps in range(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(one.announce)
+                for _ in range(steps):
+                    await anyio.lowlevel.checkpoint()
+                tasks.cancel_scope.cancel()
+            await one.board.farewell("one")
+            assert shown(redis_url)[1] == {}
+
+
 async def test_one_that_never_announced_itself_takes_nothing_back(redis_url: str) -> None:
     async with sides(redis_url, announcement(pid=7), announcement()) as (one, quiet):
         await one.announce()

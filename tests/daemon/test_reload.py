@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from wa_supervisor.config import DaemonSettings, GatewaySettings, RedisSettings, Settings, WishSettings
 from wa_supervisor.config.catalogue import GATEWAYS, all_keys, dotted
-from wa_supervisor.daemon.reload import AT_ONCE, changed_gateways, needs_restart
+from wa_supervisor.daemon.reload import AT_ONCE, changed_gateways, followed, needs_restart, tell_notices, tell_reload
 from wa_supervisor.domain.names import GatewayName
 
 ONE, TWO, THREE = GatewayName("one"), GatewayName("two"), GatewayName("three")
@@ -81,6 +81,37 @@ def test_every_difference_is_followed_or_named_and_nothing_else_is(old: Settings
 def test_a_gateway_is_changed_exactly_if_it_is_wanted_and_not_as_it_was(old: Settings, new: Settings) -> None:
     same = {name for name in new.gateways if name in old.gateways and new.gateways[name] == old.gateways[name]}
     assert changed_gateways(old, new) == new.gateways.keys() - same
+
+
+def test_what_a_reload_did_is_one_line_and_what_waits_for_a_restart_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    begun = Settings(gateways={ONE: gateway(1, "old"), TWO: gateway(2)})
+    new = Settings(gateways={ONE: gateway(1, "new"), TWO: gateway(2)}, wish=WishSettings(resync=60.0))
+    tell_reload(begun, begun, new)
+    tell_reload(begun, new, new)
+    told = [(each.levelname, each.message, {**each.__dict__}) for each in caplog.records]
+    assert [each[:2] for each in told] == [
+        ("INFO", "configuration reloaded"),
+        ("WARNING", "settings changed that only a restart follows"),
+    ] * 2
+    assert [told[number][2]["followed"] for number in (0, 2)] == ["gateways.one.secret", "nothing: it is as before"]
+    assert [told[number][2]["needs_restart"] for number in (1, 3)] == ["wish.resync"] * 2
+    assert "new" not in caplog.text.replace("config", "")
+
+
+def test_each_notice_is_a_warning_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    tell_notices(("one thing", "another"))
+    assert [(each.levelname, each.__dict__["why"]) for each in caplog.records] == [
+        ("WARNING", "one thing"),
+        ("WARNING", "another"),
+    ]
+
+
+@given(old=settings_values, new=settings_values)
+def test_every_difference_is_told_once(old: Settings, new: Settings) -> None:
+    told = [*followed(old, new), *needs_restart(old, new)]
+    before, after = old.flat(), new.flat()
+    assert sorted(told) == sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
 
 
 @given(old=settings_values, new=settings_values)

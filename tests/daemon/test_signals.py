@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.acceptance.harness import declare as declare_records
 from tests.adapters.redis_server import own_server
 from tests.daemon.daemon_room import NOWHERE, PATIENCE, declare, logging_as_before, settings_for, until, until_state
 from tests.daemon.embedded_room import needs_servers, residents, short_directory
+from tests.daemon.process_room import started as started_program
 from wa_supervisor.adapters.redis.desk import OperatorDesk
 from wa_supervisor.config import DaemonSettings, Settings
 from wa_supervisor.daemon import Daemon, run_under_signals
@@ -200,18 +200,9 @@ async def test_afterwards_signals_mean_what_they_meant(redis_url: str) -> None:
 
 @asynccontextmanager
 async def started(config: Path, *words: str) -> AsyncIterator[Process]:
-    """Run the command; it is killed at the end if it still runs then."""
-    folder = config.parent
-    with (folder / "daemon.log").open("wb") as log:
-        process = await anyio.open_process(
-            [COMMAND, "run", "--config", str(config), *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-    async with process:
-        try:
-            yield Process(process=process, folder=folder, config=config)
-        finally:
-            if process.returncode is None:
-                process.kill()
+    """Run the command."""
+    async with started_program(config, COMMAND, "run", "--config", str(config), *words) as process:
+        yield process
 
 
 async def test_sigterm_finishes_what_is_in_flight_and_exits_with_0(
@@ -319,7 +310,7 @@ async def test_sighup_says_what_only_a_restart_follows_and_sigint_ends_with_0(
         await process.until_said(r"info +ready")
         write_config(tmp_path, {"main": gateway}, redis_url, more="[wish]\nresync = 77\n")
         process.process.send_signal(signal.SIGHUP)
-        await process.until_said(r"configuration reloaded.*wish\.resync")
+        await process.until_said(r"warning +settings changed that only a restart follows needs_restart=wish\.resync")
         assert await process.end(signal.SIGINT) == 0
 
 

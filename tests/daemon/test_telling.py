@@ -7,6 +7,7 @@ import socket
 from collections.abc import Sequence
 
 import anyio
+import msgspec
 import pytest
 
 from tests.adapters.postgres.proxy import proxied
@@ -17,7 +18,7 @@ from wa_supervisor.adapters.postgres.policy import PostgresPolicy
 from wa_supervisor.daemon.stores import with_redis
 from wa_supervisor.daemon.telling import NO_DATABASE, STALE_WISH, Telling
 from wa_supervisor.domain.lifecycle import State
-from wa_supervisor.domain.observations import Reconciled, Trouble
+from wa_supervisor.domain.observations import Observation, Reconciled, Trouble
 from wa_supervisor.domain.status import SessionStatus
 
 pytestmark = pytest.mark.anyio
@@ -167,6 +168,39 @@ async def test_a_database_that_goes_and_comes_is_missed_meanwhile() -> None:
     assert told.missing() == ("People cannot be looked up: it is away.",)
     told.observe(Trouble(where="people_back", message="People can be looked up again."))
     assert told.missing() == ()
+
+
+async def test_a_database_that_is_away_shows_in_a_number() -> None:
+    told = telling()
+    async with with_redis(SETTINGS) as store, PostgresPeople("postgresql:///x?host=/nowhere", QUICK) as people:
+        told.note_stores(store, people)
+        told.observe(Trouble(where="people_away", message="away"))
+        assert b"\nwa_people_available 0.0\n" in told.metrics.render()[0]
+        told.observe(Trouble(where="people_back", message="back"))
+        assert b"\nwa_people_available 1.0\n" in told.metrics.render()[0]
+
+
+async def test_whoever_listens_is_told_after_the_others() -> None:
+    told = telling()
+    heard: list[Observation] = []
+    told.subscribe(heard.append)
+    round_ = a_round("Redis is gone")
+    told.observe(round_)
+    assert heard == [round_]
+
+
+async def test_a_rival_is_missed_until_it_is_gone_and_told_once_for_each(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    told = telling()
+    rival = told.daemon_status([])
+    other = msgspec.structs.replace(rival, pid=rival.pid + 1)
+    for each in (None, rival, rival, other, None, None):
+        told.note_rival(each)
+    said = [(record.levelname, record.__dict__.get("pid")) for record in caplog.records]
+    assert said == [("ERROR", rival.pid), ("ERROR", other.pid), ("INFO", None)]
+    told.note_rival(rival)
+    assert f"process {rival.pid} on {rival.host}" in told.missing()[0]
+    assert told.daemon_status([]).missing == told.missing()
 
 
 async def test_troubles_of_others_are_not_its_own() -> None:

@@ -108,6 +108,7 @@ async def test_a_stop_whose_deadline_comes_first_names_and_cuts_off_what_is_left
         (told,) = house.all_told(Abandoned)
         assert told.what == "session: life"
         calls = house.gateway.calls.total()
+        await anyio.sleep(10)
         let_go.set()
         await anyio.sleep(100)
         assert house.gateway.calls.total() == calls + 1

@@ -2,18 +2,76 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
+
 import anyio
 import pytest
 
-from tests.engine.harness import House, Policies, message, record, records, running
-from wa_supervisor.domain.errors import GatewayAnswerError
-from wa_supervisor.domain.gateway import GatewayStatus
+from tests.engine.harness import MAIN, House, Policies, message, record, records, running
+from tests.engine.virtual_time import virtual_backend
+from tests.fakes.gateway import FakeGateway
+from wa_supervisor.domain.errors import GatewayAnswerError, TokenRefusedError
+from wa_supervisor.domain.gateway import GatewayHealth, GatewayStatus, SessionAccess, SessionReport
 from wa_supervisor.domain.lifecycle import State
-from wa_supervisor.domain.names import IntegrationId
-from wa_supervisor.domain.observations import SessionMoved
+from wa_supervisor.domain.names import GatewayName, IntegrationId
+from wa_supervisor.domain.observations import SessionMoved, Trouble
 from wa_supervisor.engine.policies import GatePolicy, SessionPolicy
 
 pytestmark = pytest.mark.anyio
+
+on_asyncio = pytest.mark.parametrize("anyio_backend", [virtual_backend("asyncio")])
+"""Only there can a library leak a cancellation."""
+
+PROXY = {"url": "http://10.0.0.1:3128"}
+
+
+class WildGateway(FakeGateway):
+    """A gateway that raises for a session, or for nobody's question, whatever the test put in; and may be slow."""
+
+    def __init__(self, name: GatewayName) -> None:
+        super().__init__(name)
+        self.wild: defaultdict[tuple[str, str], list[BaseException]] = defaultdict(list)
+        """What the next calls raise: by method and session, which is empty for `health`."""
+        self.latency = 0.0
+        """Seconds that it takes to answer polls."""
+
+    async def health(self) -> GatewayHealth:
+        """Raise or answer."""
+        self._raise("health", "")
+        return await super().health()
+
+    async def report(self, access: SessionAccess) -> SessionReport:
+        """Raise or answer, in its time."""
+        await anyio.sleep(self.latency)
+        self._raise("report", access.session)
+        return await super().report(access)
+
+    async def is_connected(self, access: SessionAccess) -> bool:
+        """Raise or answer, in its time."""
+        await anyio.sleep(self.latency)
+        self._raise("is_connected", access.session)
+        return await super().is_connected(access)
+
+    async def close(self, access: SessionAccess) -> None:
+        """Raise or close."""
+        self._raise("close", access.session)
+        await super().close(access)
+
+    def _raise(self, method: str, session: str) -> None:
+        if waiting := self.wild[method, session]:
+            raise waiting.pop(0)
+
+
+def wild(house: House) -> WildGateway:
+    """Give the first gateway of a house that has wild ones."""
+    assert isinstance(house.gateway, WildGateway)
+    return house.gateway
+
+
+def all_run(house: House) -> bool:
+    """Whether every session runs."""
+    return set(house.states().values()) == {State.RUNNING}
 
 
 async def test_a_login_that_is_needed_is_offered_as_qr_and_the_scan_connects() -> None:
@@ -348,3 +406,139 @@ async def test_a_gateway_that_was_never_there_is_named_as_the_reason() -> None:
         assert "refused by the test" in status.message
         house.events.refuses = False
         await house.until_state("a", State.RUNNING)
+
+
+@on_asyncio
+async def test_a_cancellation_that_a_probe_leaks_ends_neither_the_probing_nor_the_daemon() -> None:
+    is_told_to_its_end = False
+    async with running(records("a", "b"), gateway_of=WildGateway) as house:
+        await house.until(lambda: all_run(house))
+        house.gateway.is_up = False
+        wild(house).wild["health", ""].append(asyncio.CancelledError("a library's own"))
+        house.rooms[MAIN].feed.look_at_all()
+        await anyio.sleep(100)
+        house.gateway.is_up = True
+        await anyio.sleep(100)
+        assert all_run(house)
+        is_told_to_its_end = True
+    assert is_told_to_its_end, "a cancellation that nobody gave ended the test"
+
+
+@on_asyncio
+async def test_a_cancellation_leaked_by_the_question_for_the_uptime_does_not_end_the_watch_for_restarts() -> None:
+    policies = Policies(sessions=SessionPolicy(poll_connected=100_000.0))
+    async with running(records("a"), policies=policies, gateway_of=WildGateway) as house:
+        await house.until_state("a", State.RUNNING)
+        await anyio.sleep(100)
+        wild(house).wild["health", ""].append(asyncio.CancelledError("a library's own"))
+        house.events.lose()
+        await anyio.sleep(100)
+        house.gateway.restart()
+        house.events.lose()
+        await anyio.sleep(100)
+        assert house.gateway.session("a-number").starts == 2
+        assert all_run(house)
+
+
+async def test_a_question_for_the_uptime_that_hangs_does_not_end_the_watch_for_restarts() -> None:
+    policies = Policies(sessions=SessionPolicy(poll_connected=100_000.0))
+
+    class HangingOnce(FakeGateway):
+        hangs = False
+
+        async def health(self) -> GatewayHealth:
+            if self.hangs:
+                self.hangs = False
+                await anyio.sleep_forever()
+            return await super().health()
+
+    async with running(records("a"), policies=policies, gateway_of=HangingOnce) as house:
+        await house.until_state("a", State.RUNNING)
+        await anyio.sleep(100)
+        assert isinstance(house.gateway, HangingOnce)
+        house.gateway.hangs = True
+        house.events.lose()
+        await anyio.sleep(3000)
+        assert not house.gateway.hangs
+        house.gateway.restart()
+        house.events.lose()
+        await anyio.sleep(600)
+        assert house.gateway.session("a-number").starts == 2
+        assert all_run(house)
+
+
+async def test_a_closed_session_is_not_said_to_run_while_the_question_for_the_uptime_hangs() -> None:
+    async with running(records("a", "b")) as house:
+        await house.until(lambda: all_run(house))
+        await anyio.sleep(100)
+        house.gateway.hold("health")
+        house.gateway.session("a-number").end()
+        await anyio.sleep(1000)
+        assert house.gateway.session("a-number").starts == 2
+        assert all_run(house)
+
+
+async def test_a_close_that_a_changed_record_calls_for_is_not_forgotten_when_it_changes_again_meanwhile() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        house.gateway.is_up = False
+        house.rooms[MAIN].feed.look_at_all()
+        await house.until_state("a", State.HELD)
+        house.wish.put("a", record("a", proxy=PROXY))
+        await anyio.sleep(10)
+        house.wish.put("a", record("a", proxy=PROXY, token="fresh"))
+        await anyio.sleep(10)
+        house.gateway.is_up = True
+        await house.until_state("a", State.RUNNING)
+        session = house.gateway.session("a-number")
+        assert (session.closes, session.starts) == (1, 2)
+        assert session.options.proxy is not None, "the browser still uses the old proxy"
+
+
+async def test_a_close_that_a_changed_record_calls_for_is_tried_again_when_it_fails() -> None:
+    async with running(records("a"), gateway_of=WildGateway) as house:
+        await house.until_state("a", State.RUNNING)
+        await anyio.sleep(100)
+        wild(house).wild["close", "a-number"].append(GatewayAnswerError("500"))
+        house.wish.put("a", record("a", proxy=PROXY))
+        await anyio.sleep(600)
+        assert house.states()["a"] is State.RUNNING
+        assert house.gateway.session("a-number").options.proxy is not None, "the browser still uses the old proxy"
+
+
+async def test_a_restart_is_not_lost_when_the_session_fails_in_that_very_moment() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        await anyio.sleep(100)
+        house.gateway.hold("report")
+        polls = house.gateway.calls["report"]
+        house.rooms[MAIN].feed.look_at_all()
+        await house.gateway.until(lambda: house.gateway.calls["report"] > polls)
+        await anyio.sleep(1)
+        house.gateway.fail_next("report", TokenRefusedError("scripted"))
+        house.gateway.release("report")  # it fails as soon as its task runs, which it does not before the restart
+        is_accepted, _ = house.supervisor._keepers[IntegrationId("a")].restart("now")
+        assert is_accepted
+        await anyio.sleep(100)
+        assert [each for each in house.all_told(Trouble) if each.where == "keeper"] == []
+        assert house.gateway.session("a-number").closes == 1
+        assert house.states()["a"] is State.RUNNING
+
+
+async def test_one_that_starts_is_not_kept_waiting_by_the_many_that_are_watched() -> None:
+    names = [f"s{number}" for number in range(60)]
+
+    def slow(house: House) -> None:
+        wild(house).latency = 0.25
+        for name in names:
+            house.gateway.session(f"{name}-number").connect()
+
+    async with running(records(*names), gateway_of=WildGateway, prepare=slow) as house:
+        await house.until(lambda: all_run(house))
+        await anyio.sleep(600)
+        session, began = house.gateway.session("s0-number"), anyio.current_time()
+        session.starts_in = 10.0
+        house.commands.issue("restart", IntegrationId("s0"))
+        await house.until(lambda: session.starts == 1)
+        await house.until_state("s0", State.RUNNING)
+        assert anyio.current_time() - began < 30

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import anyio
 import pytest
 
@@ -56,7 +58,7 @@ async def test_polls_take_no_more_than_their_share_of_the_gateways_time() -> Non
     polls = Polls()
     seconds = await polls.poll_all(100, FIRST_GUESS)
     assert polls.busy / seconds == pytest.approx(SHARE, rel=0.02)
-    gaps = [after - before for before, after in zip(polls.begun, polls.begun[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(polls.begun)]
     assert gaps == pytest.approx([FIRST_GUESS / SHARE] * 99)
 
 
@@ -104,11 +106,15 @@ async def test_however_slow_the_answers_two_polls_are_never_further_apart_than_t
 
 async def test_an_error_goes_through_is_not_measured_and_frees_its_turn() -> None:
     polls = Polls()
+
+    async def fail() -> None:
+        async with polls.pacer.turn():
+            await anyio.sleep(30)
+            raise ValueError("no answer")
+
     for _ in range(3 * POLLS_AT_ONCE):
         with pytest.raises(ValueError, match="no answer"):
-            async with polls.pacer.turn():
-                await anyio.sleep(30)
-                raise ValueError("no answer")
+            await fail()
     assert polls.told == []
     assert polls.pacer.latency == FIRST_GUESS
     with anyio.fail_after(SLOWEST):

@@ -14,9 +14,9 @@ from wa_supervisor.domain.observations import SessionMoved
 pytestmark = pytest.mark.anyio
 
 
-def paused(seconds: float, **more: object) -> dict[str, bytes]:
+def paused(seconds: float, reason: str = "") -> dict[str, bytes]:
     """Give the wish of one integration that is paused for so long from now."""
-    return {"a": record("a", paused=True, paused_until=wall() + seconds, **more)}
+    return {"a": record("a", paused=True, paused_until=wall() + seconds, pause_reason=reason)}
 
 
 def connected(house: House) -> None:
@@ -26,7 +26,7 @@ def connected(house: House) -> None:
 
 async def test_a_pause_with_an_end_says_until_when_and_ends_by_itself() -> None:
     until = wall() + 1800
-    async with running(paused(1800, pause_reason="lunch"), prepare=connected) as house:
+    async with running(paused(1800, "lunch"), prepare=connected) as house:
         status = await house.until_state("a", State.PAUSED)
         assert status.message.startswith("lunch, until 2026-")
         assert [(each.name, each.until) for each in status.blockers] == [("operator", until)]

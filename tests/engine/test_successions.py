@@ -442,3 +442,50 @@ async def test_a_restart_at_a_gateway_that_goes_away_meanwhile_closes_the_browse
         await house.until_state("a", State.RUNNING)
         assert house.gateway.session("a-number").closes == 1
         assert house.gateway.session("a-number").starts == 2
+
+
+async def test_a_change_that_the_session_does_not_feel_is_followed_while_it_runs() -> None:
+    async with running(records("a")) as house:
+        before = await house.until_state("a", State.RUNNING)
+        house.wish.put("a", record("a", typing=False))
+        await house.until(lambda: house.status("a").observed_generation != before.observed_generation)
+        assert house.status("a").transitions == before.transitions
+
+
+async def test_the_close_of_a_pause_at_a_gateway_that_is_away_is_made_when_it_is_back() -> None:
+    def away(house: House) -> None:
+        house.gateway.session("a-number").connect()
+        house.gateway.is_up = False
+
+    async with running({"a": record("a", paused=True)}, prepare=away) as house:
+        await anyio.sleep(100)
+        house.gateway.is_up = True
+        await house.gateway.until(lambda: house.gateway.session("a-number").closes == 1)
+
+
+async def test_the_close_of_a_pause_that_is_not_allowed_is_told_and_given_up() -> None:
+    def refusing(house: House) -> None:
+        house.gateway.session("a-number").connect()
+        house.gateway.has_right_secret = False
+
+    async with running({"a": record("a", paused=True)}, prepare=refusing) as house:
+        (trouble,) = await house.until_told(Trouble)
+        assert "may still be open" in trouble.message
+        await anyio.sleep(600)
+        assert house.states()["a"] is State.PAUSED
+
+
+async def test_everything_says_what_it_is() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        supervisor = house.supervisor
+        keeper = supervisor._keepers[IntegrationId("a")]
+        incarnation = keeper._serving.incarnation
+        assert repr(supervisor) == "<Supervisor 1 integrations, 1 gateways>"
+        assert repr(keeper) == "<Keeper <Record a running Connected>>"
+        assert repr(keeper._standing) == "<Standing of <Record a running Connected>>"
+        assert repr(incarnation) == "<Incarnation of <Session a running>>"
+        assert repr(keeper._serving) == f"<Serving a {incarnation!r}>"
+        assert repr(supervisor._guarding) == "<Guarding 0 held back>"
+        assert repr(supervisor._commanding).startswith("<Commanding")
+        assert "GatewayRoom main" in repr(house.rooms[MAIN])

@@ -1,4 +1,4 @@
-"""Signs of life are counted by the minute; silence and sends without acks are evidence only where traffic is expected."""
+"""Signs of life are counted by the minute, and silence is evidence only where traffic is expected."""
 
 from __future__ import annotations
 

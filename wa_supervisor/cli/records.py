@@ -20,7 +20,7 @@ Record = dict[str, object]
 SESSION_SPELLINGS = ("session", "sessionName", "session_name")
 """One setting: setting it under one name must take the others out."""
 
-_JSON_KEYS = frozenset({"paused", "typing", "proxy"})
+_JSON_KEYS = frozenset({"paused", "paused_until", "typing", "proxy"})
 """Keys whose values are JSON; those of others are text, whatever they look like."""
 
 
@@ -107,6 +107,10 @@ def _plain(value: object) -> object:
     return value if isinstance(value, bool) else HIDDEN
 
 
+def _number(value: object) -> object:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else HIDDEN
+
+
 def _digits(value: object) -> object:
     return masked_digits(value) if isinstance(value, str) else HIDDEN
 
@@ -118,6 +122,7 @@ def _proxy(value: object) -> object:
 _SHOWN: Mapping[str, Callable[[object], object]] = {
     **dict.fromkeys(("agent_id", "gateway", "paused", "pause_reason", "typing", "integration_type"), _plain),
     **dict.fromkeys(SESSION_SPELLINGS, _plain),
+    "paused_until": _number,
     "phone": _digits,
     "proxy": _proxy,
 }

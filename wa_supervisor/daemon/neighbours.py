@@ -48,7 +48,8 @@ class SharedBoard:
         self._wall = wall
         self._tell_rival = tell_rival
         self._ours: DaemonStatus | None = None
-        """What we announced last."""
+        """What we last began to announce: a cancelled call may have had its effect."""
+        self._has_announced = False
         self._rival: DaemonStatus | None = None
         self._rival_until = -math.inf
 
@@ -65,13 +66,14 @@ class SharedBoard:
     async def announce(self, daemon: DaemonStatus, ttl: float) -> None:
         """Say that this daemon is alive, and look who else says so under its name."""
         found = await self._announcement(daemon.id)
-        if found is not None and not _is_same(found, daemon) and (self._ours or _lives_beside(found, daemon)):
+        if found is not None and not _is_same(found, daemon) and (self._has_announced or _lives_beside(found, daemon)):
             self._rival, self._rival_until = found, self._wall() + ttl
         elif self._wall() >= self._rival_until:
             self._rival = None
         self._tell_rival(self._rival)
-        await self._board.announce(daemon, ttl)
         self._ours = daemon
+        await self._board.announce(daemon, ttl)
+        self._has_announced = True
 
     async def farewell(self, daemon_id: str) -> None:
         """Take the announcement back if it is ours."""

@@ -88,6 +88,17 @@ class Decision:
     """Whether many of it within a short time are the gateway's fault and not the sessions'."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenUp:
+    """Why a session is quarantined."""
+
+    reason: str
+    """CamelCase word for a column."""
+    message: str
+    is_probed: bool
+    """Whether it is tried again now and then, because nobody knows the cause."""
+
+
 _PASSING = Decision(then=Then.AGAIN, backs_off=True, costs=True, blames_gateway=True)
 _CLOSING = Decision(then=Then.CLOSE_AND_AGAIN, backs_off=True, costs=True, blames_gateway=True)
 _UNKNOWN = Decision(then=Then.AGAIN_WITHIN_BUDGET, backs_off=True, costs=True, blames_gateway=True)

@@ -103,7 +103,7 @@ async def _wait_for_start(here: Situation, report: SessionReport) -> SessionRepo
     deadline = anyio.current_time() + here.policy.start_timeout
     was_starting = report.status is GatewayStatus.INITIALIZING
     while anyio.current_time() < deadline:
-        report = await here.poll()
+        report = await here.poll(is_urgent=True)
         if report.status in LOGIN_STATUSES or report.status is GatewayStatus.CONNECTED:
             return report
         if report.status is GatewayStatus.INITIALIZING:
@@ -164,7 +164,7 @@ def _give_up_after(here: Situation, rounds: int) -> None:
 
 async def _wait_for_page(here: Situation) -> None:
     deadline = anyio.current_time() + here.policy.start_timeout
-    while not await here.poll_page():
+    while not await here.poll_page(is_urgent=True):
         if anyio.current_time() >= deadline:
             await here.gateway.close(here.access)
             raise BrowserGoneError("reported CONNECTED, but its page never was; closed, to be started again")

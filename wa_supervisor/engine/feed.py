@@ -240,7 +240,7 @@ class Feed:
     async def _was_restarted(self) -> bool:
         """Whether the gateway's uptime is less than it would be had it stayed up; unknown counts as yes."""
         try:
-            uptime = (await self._gateway.health()).uptime
+            booted_at = await self._gate.began_at()
         except GatewayUnreachableError as error:
             self._gate.report_unreachable(error)
             return True
@@ -249,8 +249,7 @@ class Feed:
         except Exception as error:  # noqa: BLE001  # supervision border: a look must not end the connection
             self._observe(Trouble(where="feed", message="a look failed", error=error, gateway=self.name))
             return True
-        booted_at, before = anyio.current_time() - uptime, self._booted_at
-        self._booted_at = booted_at
+        before, self._booted_at = self._booted_at, booted_at
         return before is not None and booted_at > before + CLOCKS_DISAGREE
 
     def _tell(self, error: BaseException, delay: float, attempt: int) -> None:

@@ -22,6 +22,7 @@ from wa_supervisor.domain.budget import Budget
 from wa_supervisor.domain.errors import GatewayUnreachableError, WaSupervisorError
 from wa_supervisor.domain.names import GatewayName, IntegrationId
 from wa_supervisor.domain.observations import GatewayAnswered, GatewayChanged, Observer
+from wa_supervisor.engine.line import Line
 from wa_supervisor.engine.pacer import Pacer
 from wa_supervisor.engine.policies import GatePolicy
 from wa_supervisor.engine.ports import Gateway
@@ -30,6 +31,9 @@ from wa_supervisor.engine.turnstile import Turnstile
 
 JITTER = 0.01
 """Share by which probes are spread: only those of other gateways are to be avoided."""
+
+ANSWER_LONGEST = 60.0
+"""Seconds after which a probe that neither was answered nor failed counts as hung: the adapter's limit is shorter."""
 
 LOOK_LONGEST = 1.0
 """Seconds for a question whether the gateway is there at all: while it is asked, its events may be missed."""
@@ -43,6 +47,7 @@ class Gate:
 
     def __init__(self, gateway: Gateway, policy: GatePolicy, observe: Observer) -> None:
         self._gateway = gateway
+        self._line = Line(gateway, ANSWER_LONGEST)
         self._policy = policy
         self._observe = observe
         self._answers = Switch(on=True)
@@ -168,7 +173,7 @@ class Gate:
         if self.is_open and failed >= max(self._policy.failing_least, share):
             seconds = self._policy.failing_window
             self.blamed_since = oldest
-            self._hold(at_least=1)
+            self._hold(more=1)
             self._close_for(f"{failed} of its {len(self._members)} sessions failed within {seconds:.0f} s")
             self._decide()
 
@@ -203,10 +208,13 @@ class Gate:
         finally:
             self._starts.release_on_behalf_of(token)
 
+    async def began_at(self) -> float:
+        """Give when the gateway itself began to run, by the engine's clock. Raises what `Line.health` does."""
+        return anyio.current_time() - (await self._line.health()).uptime
+
     async def began_after(self, moment: float) -> bool:
-        """Whether the gateway itself began to run after `moment`, by the engine's clock. Raises what `health` does."""
-        uptime = (await self._gateway.health()).uptime
-        return anyio.current_time() - uptime > moment + CLOCKS_DISAGREE
+        """Whether the gateway itself began to run after `moment`, by the engine's clock. Raises the same."""
+        return await self.began_at() > moment + CLOCKS_DISAGREE
 
     async def _keep_distance(self) -> None:
         async with self._spacing:
@@ -219,7 +227,7 @@ class Gate:
             return
         with anyio.move_on_after(LOOK_LONGEST):
             try:
-                await self._gateway.health()
+                await self._line.health()
             except GatewayUnreachableError as error:
                 self.report_unreachable(error)
             except WaSupervisorError:
@@ -228,7 +236,7 @@ class Gate:
     async def _probe(self) -> None:
         asked = anyio.current_time()
         try:
-            await self._gateway.health()
+            await self._line.health()
         except Exception as error:  # noqa: BLE001  # supervision border: a probe must not end the gateway's room
             self._close_for(str(error))
         else:
@@ -245,10 +253,10 @@ class Gate:
             else:
                 await self._hold_changed.wait()
 
-    def _hold(self, *, at_least: int) -> None:
-        """Keep it closed for a while, twice as long for each closure that still counts, beyond the first."""
+    def _hold(self, *, more: int) -> None:
+        """Keep it closed for a while, twice as long for each earlier closure that still counts, and `more`."""
         now = anyio.current_time()
-        flaps = max(at_least, round(self._closures.score(now)))
+        flaps = round(self._closures.score(now)) + more
         if flaps:
             seconds = min(self._policy.hold_initial * 2 ** (flaps - 1), self._policy.hold_max)
             self._held_until = max(self._held_until, now + seconds)
@@ -281,7 +289,7 @@ class Gate:
         self._observe(GatewayChanged(gateway=self.name, what="gate_opened", message=""))
 
     def _closed(self) -> None:
-        self._hold(at_least=0)  # before this one is counted: the first costs nothing
+        self._hold(more=0)  # before this one is counted: the first costs nothing
         self._closures = self._closures.charged(anyio.current_time())
         self._turnstile.turn_all_away()
         self._observe(GatewayChanged(gateway=self.name, what="gate_closed", message=self.reason))

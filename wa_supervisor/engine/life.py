@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import anyio
+from tenacity import stop_after_attempt
 
 from wa_supervisor.domain.budget import Budget
-from wa_supervisor.domain.decisions import DECISIONS, Decision, Happening, Then, gravest, happening_of
+from wa_supervisor.domain.decisions import DECISIONS, Decision, GivenUp, Happening, Then, gravest, happening_of
 from wa_supervisor.domain.errors import (
     GatewayUnreachableError,
     LeakedCancellationError,
@@ -33,6 +34,9 @@ from wa_supervisor.engine.retrying import is_being_cancelled, patient
 from wa_supervisor.engine.situation import Situation
 from wa_supervisor.engine.vitals import Vitals
 from wa_supervisor.engine.watch import Watch
+
+CLOSE_TRIES = 5
+"""Failed tries to close a browser before a restart goes on without: what is stuck may be unstuck by the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +54,9 @@ class Restart:
 class _GivenUpError(Exception):
     """The session is to be quarantined."""
 
-    def __init__(self, error: BaseException, decision: Decision) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.decision = decision
+    def __init__(self, given_up: GivenUp) -> None:
+        super().__init__(given_up.message)
+        self.given_up = given_up
 
 
 class _SpellOverError(Exception):
@@ -70,7 +73,6 @@ class Life:
         self._restart: Restart | None = None
         self._running_since: float | None = None
         self._waiting_since = anyio.current_time()
-        self._given_up: _GivenUpError | None = None
         self._budget = here.record.budget or self._fresh_budget()
         self._set_budget(self._budget)
 
@@ -88,63 +90,72 @@ class Life:
             self._here.record.unblock("gate")
 
     def restart(self, restart: Restart) -> None:
-        """Begin anew, at once, with a fresh count."""
-        self._restart = restart
+        """Begin anew, at once, with a fresh count. A close that is still owed is not forgotten."""
+        owes_close = self._restart is not None and self._restart.closes_first
+        self._restart = replace(restart, closes_first=restart.closes_first or owes_close)
         self._scope.cancel()
 
     async def _begin_anew(self) -> None:
         restart, record = self._restart, self._here.record
+        if restart is None:
+            return
+        if (record.state, restart.cause) in TRANSITIONS:
+            record.given_up = None
+            record.move(restart.cause, restart.reason, restart.message)
+        if record.given_up is None:  # else it was given up in the very moment, and a restart does not end that
+            record.restarts += 1
+            self._set_budget(self._fresh_budget())
+            if restart.closes_first:
+                await self._close_first()
         self._restart = None
-        if restart is None or (record.state, restart.cause) not in TRANSITIONS:
-            return  # given up, or released, in the very moment
-        self._given_up = None
-        record.move(restart.cause, restart.reason, restart.message)
-        record.restarts += 1
-        self._set_budget(self._fresh_budget())
-        if restart.closes_first:
-            self._restart = restart  # until it is closed: another restart meanwhile takes its place
-            await self._close_first()
-            self._restart = None
 
     async def _close_first(self) -> None:
         """Close the browser, as soon as the gateway is there."""
-        here = self._here
+        here, policy = self._here, self._here.policy
+        ends = (_SpellOverError,)
+        tries = patient(policy.backoff_initial, policy.backoff_max, tell=self._back_off, sleep=self._sleep, unless=ends)
         while True:
             await self._wait_at_gate()
             try:
-                await here.gateway.close(here.access)
-            except GatewayUnreachableError as error:
-                here.gate.report_unreachable(error)
+                await tries.copy(stop=stop_after_attempt(CLOSE_TRIES))(self._close)
+            except _SpellOverError:
                 continue
             except WaSupervisorError as error:
-                message = f"closing before the restart failed, starting all the same: {error}"
-                here.observe(Trouble(where="close", message=message, integration=here.integration.id))
+                what = f"closing before the restart failed, so it may go on with its old settings: {error}"
+                here.observe(Trouble(where="close", message=what, integration=here.integration.id))
             return
+
+    async def _close(self) -> None:
+        here = self._here
+        try:
+            await here.gateway.close(here.access)
+        except GatewayUnreachableError as error:
+            here.gate.report_unreachable(error)
+            raise _SpellOverError from error
 
     async def _keep_trying(self) -> NoReturn:
         while True:
-            if self._given_up is not None:
-                await self._stay_quarantined(self._given_up)
+            if self._here.record.given_up is not None:
+                await self._stay_quarantined(self._here.record.given_up)
             try:
                 await self._one_spell()
             except _SpellOverError:
                 self._here.record.attempt = 0
-            except _GivenUpError as given_up:
-                self._given_up = given_up
-                self._here.record.move(Cause.GIVE_UP, _reason(given_up.error), _message(given_up.error))
+            except _GivenUpError as error:
+                self._here.record.given_up = error.given_up
 
-    async def _stay_quarantined(self, given_up: _GivenUpError) -> None:
+    async def _stay_quarantined(self, given_up: GivenUp) -> None:
         """Wait in quarantine: for ever, or where nobody knows the cause until it is worth a try."""
-        if given_up.decision.then is Then.QUARANTINE:
-            await anyio.sleep_forever()
         record = self._here.record
+        if not given_up.is_probed:
+            record.move(Cause.GIVE_UP, given_up.reason, given_up.message)
+            await anyio.sleep_forever()
         pause = self._here.policy.quarantine_probe * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
         times = f"failed {self._budget.score(anyio.current_time()):.0f} times lately"
         advice = f"to try it now: wa-supervisor release {self._here.integration.id}"
-        error = given_up.error
-        record.move(Cause.GIVE_UP, _reason(error), f"{_message(error)}; {times}; {advice}", next_in=pause)
+        record.move(Cause.GIVE_UP, given_up.reason, f"{given_up.message}; {times}; {advice}", next_in=pause)
         await anyio.sleep(pause)
-        self._given_up = None
+        record.given_up = None
         record.move(Cause.PROBE, "Probing", "tried again, to see whether the cause has passed")
 
     async def _one_spell(self) -> NoReturn:
@@ -178,9 +189,8 @@ class Life:
             await self._live()
         except _SpellOverError:
             raise
-        except (Exception, BaseExceptionGroup) as failure:  # supervision border: the table says what is done about it
-            if is_being_cancelled():
-                raise
+        except (Exception, BaseExceptionGroup) as failure:  # noqa: BLE001  # supervision border: the table says what is done about it
+            await anyio.lowlevel.checkpoint_if_cancelled()  # what ends or restarts it in the same moment goes first
             return failure
         except anyio.get_cancelled_exc_class() as cancellation:
             if is_being_cancelled():
@@ -198,7 +208,8 @@ class Life:
         if decision.blames_gateway:
             self._here.gate.report_failure(self._here.integration.id)
         if self._is_given_up(decision):
-            raise _GivenUpError(error, decision)
+            is_probed = decision.then is Then.AGAIN_WITHIN_BUDGET
+            raise _GivenUpError(GivenUp(reason=_reason(error), message=_message(error), is_probed=is_probed))
         if decision.then is Then.ANEW:
             self._here.record.move(Cause.RESTART, _reason(error), _message(error))
         elif decision.backs_off and self._here.gate.is_open:

@@ -33,9 +33,6 @@ class Orders:
         self._reconcile_soon = reconcile_soon
         self._wall = wall
 
-    def __repr__(self) -> str:
-        return f"<Orders for {len(self._keepers)} integrations>"
-
     def carry_out(self, command: Command) -> Answer:
         """Do it; say whether it is accepted, and a sentence."""
         if command.verb == "confirm":

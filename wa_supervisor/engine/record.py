@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import anyio
 
 from wa_supervisor.domain.budget import Budget
+from wa_supervisor.domain.decisions import GivenUp
 from wa_supervisor.domain.integration import Integration, InvalidIntegration
 from wa_supervisor.domain.lifecycle import Cause, State, is_serving, next_state
 from wa_supervisor.domain.names import IntegrationId
@@ -63,6 +64,8 @@ class Record:
         self.attempt = 0
         self.budget: Budget | None = None
         """The session's restart budget, once it has one; it outlives whoever charges it."""
+        self.given_up: GivenUp | None = None
+        """Why it is quarantined, as long as it is."""
         self.fence: int | None = None
         """Number of the lease under which it runs."""
         self._is_closed = False

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import anyio
 
 from wa_supervisor.domain.names import GatewayName
-from wa_supervisor.domain.observations import Observer
+from wa_supervisor.domain.observations import Observer, Trouble
+from wa_supervisor.engine.crash import CrashError, cause_of, crashing
 from wa_supervisor.engine.feed import Feed
 from wa_supervisor.engine.gate import Gate
 from wa_supervisor.engine.policies import GatePolicy
 from wa_supervisor.engine.ports import Gateway, GatewayEvents
+from wa_supervisor.engine.retrying import keep_doing
 
 HANG_UP_TIMEOUT = 3.0
 """Seconds that closing the connections to a gateway may take."""
@@ -35,6 +38,9 @@ class GatewayRoom:
         self.address = address
         """Where the gateway is: a room at another address is another server, with browsers of its own."""
         self._hang_up = hang_up
+        self._policy = policy
+        self._observe = observe
+        self._listens = True
         self._users = 0
         self._unused = anyio.Event()
         self.gate = Gate(gateway, policy, observe)
@@ -51,12 +57,13 @@ class GatewayRoom:
         return self.gateway.name
 
     async def run(self) -> None:
-        """Listen and probe until closed or cancelled."""
+        """Listen and probe until closed or cancelled; whatever fails in here is begun anew."""
+        policy = self._policy
         try:
             with self._scope:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._run_feed)
-                    await self.gate.run()
+                await keep_doing(
+                    self._live, initial=policy.reconnect_initial, longest=policy.reconnect_max, tell=self._tell
+                )
         finally:
             if self._hang_up is not None:
                 with anyio.move_on_after(HANG_UP_TIMEOUT, shield=True):
@@ -80,12 +87,28 @@ class GatewayRoom:
 
     def stop_listening(self) -> None:
         """Take nothing more from the gateway; calls to it still work."""
+        self._listens = False
         self._feed_scope.cancel()
 
     def close(self) -> None:
         """End it."""
         self._scope.cancel()
 
+    async def _live(self) -> NoReturn:
+        await crashing(self._listen_and_probe)
+        raise CrashError("it ended, and nobody had asked it to")  # as a cancellation that leaks into it makes it do
+
+    async def _listen_and_probe(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            if self._listens:
+                tasks.start_soon(self._run_feed)
+            await self.gate.run()
+
     async def _run_feed(self) -> None:
-        with self._feed_scope:
+        with anyio.CancelScope() as self._feed_scope:
             await self.feed.run()
+
+    def _tell(self, error: BaseException, delay: float, attempt: int) -> None:
+        error = cause_of(error)
+        message = f"the gateway's room failed {attempt} times, next try in {delay:.1f} s: {error}"
+        self._observe(Trouble(where="gateway", message=message, error=error, gateway=self.name))

@@ -201,8 +201,7 @@ class Serving:
     def _go_on_without_it(self) -> None:
         """Keep what was cut off from writing into the record of those that follow."""
         record = self._standing.record = self._standing.record.hand_on()
-        if (record.state, Cause.DRAIN) in TRANSITIONS:
-            record.move(Cause.DRAIN, "Abandoned", "what did not stop was cut off")
+        record.move(Cause.DRAIN, "Abandoned", "what did not stop was cut off")
 
     def _has_successor(self, session: Session) -> bool:
         wanted = self._standing.to_run()

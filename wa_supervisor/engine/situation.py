@@ -58,18 +58,18 @@ class Situation:
         """The full settings, which a start replaces at the gateway."""
         return StartOptions(phone=self.integration.phone, proxy=self.integration.proxy)
 
-    async def poll(self) -> SessionReport:
-        """Ask the gateway about the session, in turn with the other polls of that gateway.
+    async def poll(self, *, is_urgent: bool = False) -> SessionReport:
+        """Ask the gateway about the session, in turn with the other polls of that gateway; an urgent one before others.
 
         Raises `GatewayAwayError`, and asks nothing, if the gate was closed before the turn came.
         """
-        async with self.gate.pacer.turn():
+        async with self.gate.pacer.turn(is_urgent=is_urgent):
             self._check_gate()
             return await self.gateway.report(self.access)
 
-    async def poll_page(self) -> bool:
+    async def poll_page(self, *, is_urgent: bool = False) -> bool:
         """Have the gateway look at the session's page, in turn. Raises `GatewayAwayError` too."""
-        async with self.gate.pacer.turn():
+        async with self.gate.pacer.turn(is_urgent=is_urgent):
             self._check_gate()
             return await self.gateway.is_connected(self.access)
 

@@ -115,7 +115,7 @@ class Supervisor:
             tasks.start_soon(self._commanding.run)
             tasks.start_soon(self._hear_agents)
             task_status.started()
-        raise AssertionError("the supervisor ends by cancellation only")
+        raise AssertionError("the supervisor ends by cancellation only")  # pragma: no cover  # for the type checker
 
     async def reconcile_once(self) -> Plan:
         """Read the whole wish and do what it takes. Raises `StoreUnavailableError` when it cannot be read."""

@@ -15,6 +15,7 @@ from wa_supervisor.domain.errors import (
     BrowserGoneError,
     GatewayAnswerError,
     GatewayRestartedError,
+    GatewayUnreachableError,
     SessionClosedError,
     SilentZombieError,
     WaSupervisorError,
@@ -25,6 +26,9 @@ from wa_supervisor.domain.gateway import GatewayStatus, SessionReport
 from wa_supervisor.domain.lifecycle import Cause
 from wa_supervisor.engine.bring_up import LOGIN_STATUSES
 from wa_supervisor.engine.situation import DOUBTS, Situation
+
+POLLS_A_LOOK = 2
+"""Polls that a look costs: the gateway's memory of the session, and its page."""
 
 
 class Watch:
@@ -54,9 +58,12 @@ class Watch:
             here.is_in_doubt = False
 
     def _pause(self) -> float:
-        policy, gate = self._here.policy, self._here.gate
-        base = policy.poll_starting if self._here.is_in_doubt else policy.poll_connected
-        return gate.pacer.interval(base, 1 if self._here.is_in_doubt else gate.members) * random.uniform(0.8, 1.2)  # noqa: S311  # spread
+        here = self._here
+        is_close = here.is_in_doubt
+        wanted = here.policy.poll_starting if is_close else here.policy.poll_connected
+        sessions = 1 if is_close else here.gate.members
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311  # spread, so that the looks at many sessions do not meet
+        return here.gate.pacer.interval(wanted, POLLS_A_LOOK * sessions) * jitter
 
     async def _look(self) -> bool:
         """Look at the session. False: a login is asked for. Raises what the session fails of."""
@@ -81,7 +88,9 @@ class Watch:
     async def _closed(self, report: SessionReport) -> WaSupervisorError:
         try:
             is_gateways = await self._here.gate.began_after(self._connected_at)
-        except GatewayAnswerError:
+        except GatewayUnreachableError:
+            raise
+        except WaSupervisorError:
             is_gateways = False
         if is_gateways:
             return GatewayRestartedError("the gateway restarted, and with it went the session's browser")

@@ -13,7 +13,6 @@ yard that is cancelled itself waits for what does not stop, as a task group must
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -74,12 +73,11 @@ class Yard:
     def __repr__(self) -> str:
         return f"<Yard {len(self._stays)} at work>"
 
-    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> NoReturn:
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Be open until cancelled."""
         async with anyio.create_task_group() as self._tasks:
             task_status.started()
             await anyio.sleep_forever()
-        raise AssertionError("sleep_forever ends by cancellation only")
 
     def take_in(self, name: str, work: Work, on_end: Callable[[], None] = lambda: None) -> Stay:
         """Begin `work`; it runs until it ends, or is told to stop. `on_end` is called then."""

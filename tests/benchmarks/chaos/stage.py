@@ -97,7 +97,7 @@ class Gateway:
             answer = await self._client.post(f"{self.url}/_control/write", content=msgspec.json.encode(body))
         except httpx.TransportError:
             return None
-        return answer.raise_for_status().json()["emitted"] is True
+        return bool(answer.raise_for_status().json()["emitted"])
 
     async def look(self, page: str) -> dict[str, Any]:
         """Read a page of the control interface."""
@@ -113,7 +113,7 @@ class Gateway:
     async def is_connected(self, session: str) -> bool:
         """Whether a session is connected and its page alive."""
         shown = (await self.look("state"))["sessions"].get(session, {})
-        return shown.get("status") == Status.CONNECTED and shown.get("page") == "alive"
+        return bool(shown.get("status") == Status.CONNECTED and shown.get("page") == "alive")
 
     async def _request(self, method: str, what: str, content: bytes | None) -> httpx.Response:
         with anyio.fail_after(UP):

@@ -18,12 +18,12 @@ from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.status import SessionStatus, is_stale
 
 FDS_ALLOWED = 8
-"""File descriptors more than before, beside those of the pools to gateways: connections to Redis and PostgreSQL that are
-kept for the next request come and go. A leak of one for each fault would be hundreds."""
+"""File descriptors more than before, beside those of the pools to gateways: connections to Redis and PostgreSQL that
+are kept for the next request come and go. A leak of one for each fault would be hundreds."""
 
 POOLED_ALLOWED = 17
 """Connections to one gateway: as many as requests may be under way (`requests_at_once`), which are kept for the next
-requests once they were needed, and the one for its events."""
+ones, and the one for its events."""
 
 THREADS_ALLOWED = 4
 """Threads more: the event loop's own for blocking calls are kept once they were needed."""

@@ -15,6 +15,9 @@ LogFormat = Literal["auto", "text", "json", "journal"]
 
 _OURS = "wa_supervisor"
 
+_TOLD_BY_US = ("psycopg.pool",)
+"""Libraries that warn of every try to reconnect: an adapter of ours tells once that its server is away."""
+
 
 class _Handler(logging.StreamHandler[TextIO]):
     """The handler set up here, known by its type so that setting up again replaces it and no other."""
@@ -39,6 +42,8 @@ def set_up_logging(
     ours = logging.getLogger(_OURS)
     ours.setLevel(level.upper())
     root.setLevel(max(logging.WARNING, ours.level))
+    for name in _TOLD_BY_US:
+        logging.getLogger(name).setLevel(max(logging.ERROR, ours.level))
     for old in [old for old in root.handlers if isinstance(old, _Handler)]:
         root.removeHandler(old)
     root.addHandler(handler)
