@@ -35,7 +35,7 @@ AT_ILL = ("i0", "i1", "i2")
 AT_WELL = ("w0", "w1")
 EVERYBODY = (*AT_ILL, *AT_WELL)
 
-PACE = 0.1
+PACE = 0.2
 """Seconds between two messages of one person."""
 
 SETTINGS: Settings = {

@@ -36,6 +36,8 @@ class StreamAgent:
         )
         self._inputs = [f"agent:{agent_id}:input" for agent_id in agent_ids]
         self._reply = reply
+        self._decided: dict[tuple[str, str], str | None] = {}
+        """What to answer to an entry that was read: one that is read again is not asked about again."""
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> NoReturn:
         """Answer until cancelled; started once the groups are made."""
@@ -69,7 +71,9 @@ class StreamAgent:
 
     async def _answer(self, key: str, entry: str, message: dict[str, str]) -> None:
         output = key.replace(":input", ":output")
-        response = self._reply(message["text"])
+        if (key, entry) not in self._decided:
+            self._decided[key, entry] = self._reply(message["text"])
+        response = self._decided[key, entry]
         answer = {"chat_id": message["chat_id"], "response": response, "channel": "whatsapp"}
         async with self._client.pipeline(transaction=True) as both:
             both.xadd(output, {"payload": json.dumps(answer | {"session": message["session"]})})

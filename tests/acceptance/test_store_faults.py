@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.acceptance]
 
 ILL, SESSION = "i0", "i0-number"
 
-MEANWHILE = 10
+MEANWHILE = 5
 """Messages that everybody writes while a store is away."""
 
 

@@ -258,6 +258,14 @@ async def test_why_a_gate_closed_is_told_from_what_the_gate_says() -> None:
     assert closures() == {"unreachable": 1, "feed": 1, "sessions_failed": 1}
 
 
+def test_what_was_abandoned_is_counted_by_its_kind_and_not_by_its_parts() -> None:
+    counted = metrics()
+    for parts in ("life", "life, inbound"):
+        counted.observe(Abandoned(integration=ACME, what=f"session: {parts}", count=len(parts.split())))
+    assert value(counted, "wa_drain_abandoned_total", {"what": "session"}) == 3
+    assert len(families(counted)["wa_drain_abandoned"].samples) == 3
+
+
 def test_a_wish_that_stays_guarded_is_counted_once_and_shows_until_it_is_followed() -> None:
     counted = metrics()
     for held_back in (6, 4, 0, 2):

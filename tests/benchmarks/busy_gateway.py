@@ -158,7 +158,7 @@ class BusyGateway:
             async with self._cores:
                 with anyio.CancelScope(shield=True):  # ends by itself: the server does not notice who left
                     await anyio.sleep(self._costs.authenticated)
-        if waiting.cancelled_caught:
+        if waiting.cancel_called:
             raise GatewayTimeoutError(f"no answer in {self._costs.patience:g} s")
 
 

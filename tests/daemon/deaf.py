@@ -32,8 +32,8 @@ async def _hear_nothing() -> None:
     while True:
         try:
             await anyio.sleep_forever()
-        except BaseException:  # noqa: BLE001, S112  # what this program is for
-            continue
+        except BaseException:  # noqa: ASYNC103, BLE001, S112  # what this program is for
+            continue  # noqa: ASYNC104
 
 
 class _ImpatientResort(LastResort):

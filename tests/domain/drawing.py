@@ -13,7 +13,7 @@ from wa_supervisor.domain.decisions import DECISIONS
 from wa_supervisor.domain.lifecycle import TRANSITIONS, Cause, State
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "architecture.md"
-ALIVE = frozenset(source for source, cause in TRANSITIONS if cause is Cause.CRASHED)
+ALIVE = frozenset(source for source, cause in TRANSITIONS if cause is Cause.CHANGED)
 
 
 def state_diagram() -> str:

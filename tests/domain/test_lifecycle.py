@@ -60,7 +60,7 @@ def test_no_state_is_the_end_for_ever(state: State) -> None:
 def test_every_live_session_can_be_drained_and_restarted(state: State) -> None:
     assert next_state(state, Cause.DRAIN) is State.DRAINING
     assert next_state(state, Cause.CHANGED) is State.PENDING
-    assert next_state(state, Cause.CRASHED) is State.PENDING
+    assert ((state, Cause.CRASHED) in TRANSITIONS) is (state is not State.QUARANTINED)
     assert ((state, Cause.RESTART) in TRANSITIONS) is (state is not State.QUARANTINED)
 
 
@@ -98,7 +98,7 @@ def test_running_is_reached_by_nothing_but_a_connection() -> None:
 
 def test_quarantine_ends_only_by_a_release_a_changed_record_or_its_own_probe() -> None:
     moves = {cause for (source, cause), target in TRANSITIONS.items() if (source, target) == QUARANTINE_TO_LIFE}
-    assert moves == {Cause.RELEASE, Cause.CHANGED, Cause.PROBE, Cause.CRASHED}
+    assert moves == {Cause.RELEASE, Cause.CHANGED, Cause.PROBE}
     others = {cause for (source, cause) in TRANSITIONS if source is State.QUARANTINED} - moves
     assert others == {Cause.DRAIN, Cause.GIVE_UP}
     assert next_state(State.QUARANTINED, Cause.GIVE_UP) is State.QUARANTINED

@@ -156,10 +156,19 @@ async def test_what_is_done_about_it_is_told_and_when_it_opens_by_itself_if_that
         assert (it.gate.opens_in, it.gate.what_next) == (None, "its events are tried again and again")
         it.gate.report_feed(stands=True)
         it.fail(*it.join(3))
-        assert it.gate.opens_in == pytest.approx(POLICY.hold_initial)
-        assert it.gate.what_next == "all are held for 10 s"
+        assert it.gate.opens_in == pytest.approx(2 * POLICY.hold_initial)  # the second closure
+        assert it.gate.what_next == "all are held for 20 s"
         it.go_away()
         assert it.gate.opens_in is None
+
+
+async def test_a_gateway_that_fails_its_sessions_is_held_as_long_as_begins_and_twice_that_the_next_time() -> None:
+    async with gateway() as it:
+        names = it.join(3)
+        for seconds in (POLICY.hold_initial, 2 * POLICY.hold_initial):
+            it.fail(*names)
+            assert it.gate.opens_in == pytest.approx(seconds)
+            await it.gate.wait_open()
 
 
 async def test_the_first_closure_holds_nobody_longer_than_the_gateway_is_away() -> None:

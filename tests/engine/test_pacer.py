@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import anyio
 import pytest
 
 from tests.engine.harness import cancel_after
+from wa_supervisor.domain.errors import GatewayTimeoutError
 from wa_supervisor.engine.pacer import FIRST_GUESS, NEWEST, POLLS_AT_ONCE, SLOWEST, Pacer
 
 pytestmark = pytest.mark.anyio
@@ -26,9 +28,9 @@ class Polls:
         self.at_once = 0
         self.most = 0
 
-    async def poll(self, takes: float = FIRST_GUESS) -> None:
+    async def poll(self, takes: float = FIRST_GUESS, *, is_urgent: bool = False) -> None:
         """Ask once; the answer takes so many seconds."""
-        async with self.pacer.turn():
+        async with self.pacer.turn(is_urgent=is_urgent):
             self.begun.append(anyio.current_time())
             self.at_once += 1
             self.most = max(self.most, self.at_once)
@@ -84,7 +86,7 @@ async def test_the_latency_is_an_average_in_which_the_newest_answer_weighs_a_fif
     assert polls.pacer.latency == FIRST_GUESS
     await polls.poll(1.05)
     assert polls.pacer.latency == pytest.approx(FIRST_GUESS + NEWEST * 1.0)
-    assert repr(polls.pacer) == "<Pacer 250 ms>"
+    assert repr(polls.pacer) == "<Pacer 250 ms, 0 wait>"
     assert polls.told == pytest.approx([1.05])
 
 
@@ -149,6 +151,36 @@ async def test_wherever_a_cancellation_comes_no_turn_is_lost(turns: int) -> None
         await anyio.sleep(100)
         assert polls.at_once == POLLS_AT_ONCE
         tasks.cancel_scope.cancel()
+
+
+async def test_who_cannot_wait_goes_before_those_that_wait_already_and_after_others_that_cannot() -> None:
+    polls = Polls()
+    order: list[str] = []
+
+    async def poll(name: str, *, is_urgent: bool) -> None:
+        async with polls.pacer.turn(is_urgent=is_urgent):
+            order.append(name)
+            await anyio.sleep(10)
+
+    async with anyio.create_task_group() as tasks:
+        for name in ("first", "second", "third", "fourth", "patient"):
+            tasks.start_soon(partial(poll, name, is_urgent=False))
+            await anyio.sleep(1)
+        assert repr(polls.pacer) == "<Pacer 50 ms, 1 wait>"
+        for name in ("urgent", "urgent too"):
+            tasks.start_soon(partial(poll, name, is_urgent=True))
+            await anyio.sleep(1)
+    assert order == ["first", "second", "third", "fourth", "urgent", "urgent too", "patient"]
+
+
+async def test_an_answer_that_did_not_come_in_time_is_measured() -> None:
+    polls = Polls()
+    with pytest.raises(GatewayTimeoutError):
+        async with polls.pacer.turn():
+            await anyio.sleep(30)
+            raise GatewayTimeoutError("no answer")
+    assert polls.told == pytest.approx([30.0])
+    assert polls.pacer.latency > FIRST_GUESS
 
 
 async def test_one_task_may_poll_within_a_poll() -> None:

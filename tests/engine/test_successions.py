@@ -7,7 +7,7 @@ import pytest
 
 from tests.engine.harness import MAIN, House, Policies, agent, message, record, records, reply, running
 from tests.fakes.gateway_events import FakeGatewayEvents
-from wa_supervisor.domain.errors import GatewayAnswerError
+from wa_supervisor.domain.errors import GatewayAnswerError, GatewayUnreachableError
 from wa_supervisor.domain.gateway import GatewayStatus
 from wa_supervisor.domain.integration import Defaults
 from wa_supervisor.domain.lifecycle import State
@@ -463,6 +463,16 @@ async def test_the_close_of_a_pause_at_a_gateway_that_is_away_is_made_when_it_is
         await house.gateway.until(lambda: house.gateway.session("a-number").closes == 1)
 
 
+async def test_the_close_of_a_pause_that_finds_the_gateway_away_closes_its_gate() -> None:
+    def gone(house: House) -> None:
+        house.gateway.session("a-number").connect()
+        house.gateway.fail_next("report", GatewayUnreachableError("nothing answers"))
+
+    async with running({"a": record("a", paused=True)}, prepare=gone) as house:
+        await house.until(lambda: any(each.what == "gate_closed" for each in house.all_told(GatewayChanged)))
+        await house.gateway.until(lambda: house.gateway.session("a-number").closes == 1)
+
+
 async def test_the_close_of_a_pause_that_is_not_allowed_is_told_and_given_up() -> None:
     def refusing(house: House) -> None:
         house.gateway.session("a-number").connect()
@@ -489,3 +499,14 @@ async def test_everything_says_what_it_is() -> None:
         assert repr(supervisor._guarding) == "<Guarding 0 held back>"
         assert repr(supervisor._commanding).startswith("<Commanding")
         assert "GatewayRoom main" in repr(house.rooms[MAIN])
+
+
+async def test_the_close_of_a_removed_session_that_is_not_allowed_is_told_once_and_given_up() -> None:
+    async with running(records("a")) as house:
+        await house.until_state("a", State.RUNNING)
+        house.gateway.has_right_secret = False
+        house.wish.remove("a")
+        began = anyio.current_time()
+        await house.until(lambda: not house.states())
+        assert anyio.current_time() - began < 5
+        assert [each.where for each in house.all_told(Trouble)] == ["close"]

@@ -30,7 +30,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "add": ("wa_supervisor.cli.wish:add", "Declare an integration."),
         "set": ("wa_supervisor.cli.wish:set_", "Change keys of an integration."),
         "remove": ("wa_supervisor.cli.wish:remove", "Remove integrations; their logins are kept."),
-        "apply": ("wa_supervisor.cli.apply:apply", "Make the wish as a file says, or confirm it."),
+        "apply": ("wa_supervisor.cli.apply:apply", "Confirm a wish that lost much at once."),
         "pause": ("wa_supervisor.cli.switching:pause", "Close sessions until they are resumed, or for a while."),
         "resume": ("wa_supervisor.cli.switching:resume", "End a pause."),
         "restart": ("wa_supervisor.cli.switching:restart", "Restart sessions, browser and all."),

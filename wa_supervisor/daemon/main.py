@@ -230,7 +230,7 @@ class Daemon:
         self._reporting.cancel()
         if not self.ready.is_set():
             return  # it has told nothing, and what the daemon before it told still holds
-        limit = policies.last_words(self._settings)
+        limit = policies.last_words(self._settings) / 2
         await self._say_last_words(reporter, limit)
         await chronicle.flush(limit)
 

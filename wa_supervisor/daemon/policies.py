@@ -135,9 +135,9 @@ def defaults_of(settings: Settings) -> Defaults:
     )
 
 
-FINISHING, CLEANING_UP, LAST_WORDS = 0.7, 0.2, 0.05
-"""Shares of `daemon.shutdown_timeout`: for what is in flight, for what is cancelled then, for the last statuses, and as
-much for the last events."""
+FINISHING, CLEANING_UP, LAST_WORDS = 0.7, 0.2, 0.1
+"""Shares of `daemon.shutdown_timeout`: for what is in flight, for what is cancelled then, and for the last words, which
+are statuses in the first half of that and events in the second."""
 
 LISTENING = 5.0
 """Seconds for the admin server to begin to listen on a loopback address, which takes no waiting at all."""
@@ -150,7 +150,7 @@ LEAVING = 5.0
 
 
 def last_words(settings: Settings) -> float:
-    """Give the seconds in which a daemon that stops must write its last statuses, and then its last events."""
+    """Give the seconds in which a daemon that stops must write its last statuses and events."""
     return settings.daemon.shutdown_timeout * LAST_WORDS
 
 

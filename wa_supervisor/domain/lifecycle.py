@@ -75,7 +75,7 @@ TRANSITIONS: Mapping[tuple[State, Cause], State] = MappingProxyType(
         **_rows((_S.QUARANTINED,), _C.RELEASE, _S.PENDING),
         **_rows(_RESTARTABLE, _C.RESTART, _S.PENDING),
         **_rows(_ALIVE, _C.CHANGED, _S.PENDING),
-        **_rows(_ALIVE, _C.CRASHED, _S.PENDING),
+        **_rows(_RESTARTABLE, _C.CRASHED, _S.PENDING),
         **_rows((*_ALIVE, _S.DRAINING), _C.DRAIN, _S.DRAINING),
         **_rows((_S.DRAINING, *_AT_REST, _S.PENDING), _C.PAUSED, _S.PAUSED),
         **_rows((_S.DRAINING, *_AT_REST, _S.PENDING), _C.STOPPED, _S.STOPPED),

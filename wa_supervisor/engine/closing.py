@@ -65,7 +65,7 @@ class Closing:
             known = self._successor_of(session)
             room = known or session.room
             if room.gate.answers:
-                if await self._is_closed(room, integration):
+                if await self._is_over(room, integration):
                     return
                 tries += 1
             elif (is_awaited() or known is None) and anyio.current_time() >= patience_ends:
@@ -89,9 +89,13 @@ class Closing:
         room = self._room_of(session.integration)
         return room if room is not None and room.address == session.room.address else None
 
-    async def _is_closed(self, room: GatewayRoom, integration: Integration) -> bool:
+    async def _is_over(self, room: GatewayRoom, integration: Integration) -> bool:
+        """Try to close it; say whether it is closed, or never will be by trying again."""
         try:
             await self._call(room, integration, only_if_open=False)
+        except PermanentError as error:
+            self._tell(integration, f"{self._may_be_open(integration)}: {error}")
+            return True
         except GatewayUnreachableError as error:
             room.gate.report_unreachable(error)
         except (WaSupervisorError, TimeoutError) as error:

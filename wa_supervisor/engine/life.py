@@ -100,7 +100,6 @@ class Life:
         if restart is None:
             return
         if (record.state, restart.cause) in TRANSITIONS:
-            record.given_up = None
             record.move(restart.cause, restart.reason, restart.message)
         if record.given_up is None:  # else it was given up in the very moment, and a restart does not end that
             record.restarts += 1
@@ -155,7 +154,6 @@ class Life:
         advice = f"to try it now: wa-supervisor release {self._here.integration.id}"
         record.move(Cause.GIVE_UP, given_up.reason, f"{given_up.message}; {times}; {advice}", next_in=pause)
         await anyio.sleep(pause)
-        record.given_up = None
         record.move(Cause.PROBE, "Probing", "tried again, to see whether the cause has passed")
 
     async def _one_spell(self) -> NoReturn:

@@ -205,6 +205,8 @@ class Record:
         if source is not target:
             self._since, self._entered = now, anyio.current_time()
         self._state, self._reason = target, reason
+        if target is not State.QUARANTINED:
+            self.given_up = None
         if target is not State.DRAINING:  # what waits may still go out while draining
             self.serving.turn(on=is_serving(target))
         step = Transition(

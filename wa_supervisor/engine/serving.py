@@ -105,15 +105,16 @@ class Serving:
     async def _rest(self, seconds: float) -> None:
         """Wait before it is begun anew, unless something else is wanted; long if it crashed too often."""
         record, budget = self._standing.record, self._standing.record.budget
+        is_given_up = record.given_up is not None  # before, and a crash does not end that
         is_spent = budget is not None and budget.is_spent(anyio.current_time())
-        if is_spent and (record.state, Cause.GIVE_UP) in TRANSITIONS:
+        if is_spent and not is_given_up and (record.state, Cause.GIVE_UP) in TRANSITIONS:
             seconds = self._services.sessions.quarantine_probe * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
             advice = f"to try it now: wa-supervisor release {record.wanted.id}"
             record.move(Cause.GIVE_UP, record.reason, f"{record.message}; crashed too often; {advice}", next_in=seconds)
         with anyio.move_on_after(seconds):
             while self._is_still_to_begin() and not self._is_released:
                 await self._standing.bell.wait()
-        if record.state is State.QUARANTINED:
+        if record.state is State.QUARANTINED and (not is_given_up or self._is_released):
             self._end_quarantine(record)
         self._is_released = False
 

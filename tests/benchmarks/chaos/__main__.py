@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--sessions", type=int, default=30)
     parser.add_argument("--gateways", type=int, default=3)
-    parser.add_argument("--keep", action="store_true", help="keep the folder with the logs, also when all is well")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with the logs in any case")
     given = parser.parse_args(arguments)
     scene = Scene(seed=given.seed, minutes=given.minutes, sessions=given.sessions, gateways=given.gateways)
     folder = Path(tempfile.mkdtemp(prefix="wa-chaos-", dir="/tmp"))  # short, and PostgreSQL's user may enter it
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = Run(scene, folder)
     was_interrupted = anyio.run(play, run, given.minutes)
     found = run.result()
-    if found["ok"] and not given.keep:
+    if (found["ok"] or was_interrupted) and not given.keep:
         shutil.rmtree(folder)
     else:
         print(f"chaos: the logs are in {folder}", file=sys.stderr)

@@ -25,6 +25,9 @@ LONGEST = 120.0
 SCANNING = 20.0
 """Seconds within which somebody scans; the calm sees to what is left."""
 
+RELEASING = 4
+"""Looks, a second apart, for sessions to be released; the calm sees to those that are found out later."""
+
 TOMORROW = 86_400.0
 """Seconds for which the pause lasts that is to stand at the end."""
 
@@ -69,6 +72,13 @@ class Hand:
     def gateway(self, fault: Fault) -> Gateway:
         """Give the gateway that a fault is for, by its name or by its session."""
         return self.stage.gateways.get(fault.target) or self.stage.gateways[self.declared(fault).gateway]
+
+    async def release(self, names: set[str]) -> None:
+        """Release those of `names` that a cause stopped which is gone now, as an operator does who has mended it."""
+        self.book.owed |= names
+        for _ in range(RELEASING):
+            await anyio.sleep(1.0)
+            await self.operator.release(sorted(names))
 
     async def scan(self, declared: Declared) -> None:
         """Scan what its gateway shows until the session is connected, for a while."""
@@ -126,7 +136,7 @@ async def _gateway_secret(hand: Hand, fault: Fault) -> None:
     await gateway.control("secret", secret="another")
     await anyio.sleep(fault.lasts)
     await gateway.control("secret", secret=SECRET)
-    hand.book.owed |= {each.id for each in hand.book.declared.values() if each.gateway == gateway.name}
+    await hand.release({each.id for each in hand.book.declared.values() if each.gateway == gateway.name})
 
 
 async def _events_cut(hand: Hand, fault: Fault) -> None:
@@ -203,7 +213,7 @@ async def _tokens_refused(hand: Hand, fault: Fault) -> None:
         return
     await anyio.sleep(fault.lasts)
     await gateway.control("refuse-tokens", session=declared.session, times=0)
-    hand.book.owed.add(declared.id)
+    await hand.release({declared.id})
 
 
 async def _session_500(hand: Hand, fault: Fault) -> None:

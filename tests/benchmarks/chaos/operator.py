@@ -64,6 +64,10 @@ class Operator:
         data = await self._insist(lambda: self._redis.get("wa:daemon:chaos"))
         return None if data is None else msgspec.json.decode(data, type=DaemonStatus)
 
+    async def dead_letters(self) -> int:
+        """Give how many replies could not be delivered."""
+        return await self._insist(lambda: self._redis.xlen("wa:dead"))
+
     async def now(self) -> float:
         """Give the wall clock, seconds since the epoch, as the server has it, which is this machine."""
         seconds, micros = await self._insist(self._redis.time)

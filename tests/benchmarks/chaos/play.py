@@ -99,6 +99,7 @@ class Findings:
     played: Counter[str] = field(default_factory=Counter)
     grown: Growth | None = None
     messages: Messages | None = None
+    dead_letters: int | None = None
     unanswered: list[str] = field(default_factory=list)
     unplayed: list[str] = field(default_factory=list)
     unordered: list[int | None] = field(default_factory=list)
@@ -177,6 +178,7 @@ class Run:
             "memory_growth": grown.memory if grown else None,
             "duplicates": found.messages.duplicates if found.messages else None,
             "messages": msgspec.to_builtins(found.messages),
+            "dead_letters": found.dead_letters,
             "unanswered": found.unanswered,
             "calm_s": found.calm_s,
             "daemon_lives": found.lives,
@@ -218,6 +220,7 @@ class _Playing:
             self._found.grown = verdict.growth(before, await self._measure(), kinds)
         await self._ask_everybody()
         self._found.messages = await self._traffic.count()
+        self._found.dead_letters = await self._operator.dead_letters()
         self._found.is_whole = True
 
     def note_daemon(self) -> None:
@@ -266,8 +269,9 @@ class _Playing:
 
     async def _lend_a_hand(self) -> None:
         """Do what only people can do: release what a permanent cause stopped that is gone, and scan."""
-        await self._operator.release(sorted(self._book.owed & self._book.declared.keys()))
-        for declared in self._book.should_run():
+        wanted = self._book.should_run()
+        await self._operator.release([each.id for each in wanted if each.id in self._book.owed])
+        for declared in wanted:
             gateway = self._stage.gateways[declared.gateway]
             if not await gateway.is_connected(declared.session):
                 await gateway.control("scan", session=declared.session)

@@ -16,8 +16,9 @@ from wa_supervisor.domain.observations import Abandoned, Reconciled, SessionMove
 RECONCILE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds: ten thousand records are read and compared in some 20 ms."""
 
-ABANDONED = ("session", "messages_in")
-"""What is known to be abandoned at the deadline of a stop: a whole session, messages on their way to an agent."""
+ABANDONED = ("session", "closing", "messages_in")
+"""What is known to be abandoned at the deadline of a stop: parts of a session, the closing of one that is no longer
+wanted, messages on their way to an agent."""
 
 _FAILURES = frozenset({Cause.FAILED, Cause.GIVE_UP})
 
@@ -122,7 +123,8 @@ class Upkeep:
         self._troubles.labels(self._where(observed.where)).inc()
 
     def _left_behind(self, observed: Abandoned) -> None:
-        self._abandoned.labels(self._what(observed.what)).inc(observed.count)
+        kind = observed.what.partition(":")[0]  # what follows names the parts: that is for the log
+        self._abandoned.labels(self._what(kind)).inc(observed.count)
 
 
 def _reasons(kind: type[WaSupervisorError]) -> Iterator[str]:
