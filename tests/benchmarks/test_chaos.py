@@ -111,6 +111,12 @@ def test_the_daemon_dies_only_before_what_it_holds_is_measured() -> None:
     assert not DEATHS & {fault.kind for fault in second}
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_the_daemon_dies_in_a_short_run_too(seed: int) -> None:
+    first, _ = Scene(seed=seed, minutes=1).plans
+    assert DEATHS & {fault.kind for fault in first}
+
+
 def test_every_kind_has_a_recipe_and_somebody_who_plays_it() -> None:
     assert set(RECIPES) == set(PLAYS) == set(Kind)
 
@@ -165,7 +171,9 @@ def vitals(fds: int, *, rss_mb: float = 80.0, kind: str = "unix") -> Vitals:
 
 def judged(before: Vitals, after: Vitals) -> list[str]:
     """Judge growth alone."""
-    none = Messages(written=0, emitted=0, heard=0, answered=0, lost_in=0, lost_out=0, heard_twice=[], received_twice=[])
+    none = Messages(
+        written=0, emitted=0, heard=0, replied=0, answered=0, lost_in=0, lost_out=0, heard_twice=[], received_twice=[]
+    )
     grown = verdict.growth(before, after, {"g1": "tcp to 1"})
     return verdict.missed(wrong=[], grown=grown, messages=none, unanswered=[], unordered=[], leaks=0, unplayed=[])
 

@@ -84,6 +84,12 @@ async def test_what_was_not_told_yet_is_told_when_the_minute_is_over(caplog: pyt
     assert [each.__dict__["seconds"] for each in caplog.records] == [1.0, 5.0]
 
 
+async def test_it_shows_the_worst() -> None:
+    lag = LoopLag(Told())
+    lag._take(0.25)
+    assert repr(lag) == "<LoopLag worst 0.250 s>"
+
+
 async def test_lateness_below_the_bound_is_a_number_and_no_line(caplog: pytest.LogCaptureFixture) -> None:
     LoopLag(Told())._take(POLICY.bound / 2)
     assert not caplog.records

@@ -93,12 +93,14 @@ async def test_disarmed_it_leaves_the_process_alone(resort: LastResort, left: Le
     assert not left.codes
 
 
-async def test_armed_anew_only_the_last_word_counts(resort: LastResort, left: Left) -> None:
-    resort.arm(0.01)
-    resort.arm(3600.0)
-    resort.arm(0.01, names=lambda: ())
+async def test_armed_anew_only_the_last_word_counts(
+    resort: LastResort, left: Left, caplog: pytest.LogCaptureFixture
+) -> None:
+    resort.arm(3600.0, names=lambda: ("first",))
+    resort.arm(0.01, names=lambda: ("last",))
     await anyio.to_thread.run_sync(left.wait)
     assert left.codes == [ABANDONED]
+    assert [each.__dict__["abandoned"] for each in caplog.records] == ["last"]
 
 
 class Stuck(logging.Handler):

@@ -12,7 +12,7 @@ from wa_supervisor.domain.names import GatewayName, IntegrationId
 from wa_supervisor.domain.people import Person, unknown_person
 
 HUB_FIELDS = {"text", "chat_id", "platform_user_id", "user_data", "channel"}
-OUR_FIELDS = {"session", "integration_id", "message_id", "message_type", "sent_at", "protocol"}
+OUR_FIELDS = {"user_source", "session", "integration_id", "message_id", "message_type", "sent_at", "protocol"}
 
 
 def message(name: str) -> InboundMessage:
@@ -37,6 +37,7 @@ def test_agent_gets_the_hubs_fields_and_ours() -> None:
         "chat_id": "5511900000077@c.us",
         "platform_user_id": "5511900000077@c.us",
         "user_data": person.user_data(),
+        "user_source": "database",
         "channel": "whatsapp",
         "session": "acme",
         "integration_id": "i-1",

@@ -6,7 +6,7 @@ import pytest
 
 from wa_supervisor.domain.messages import Sender
 from wa_supervisor.domain.names import ChatId
-from wa_supervisor.domain.people import Person, split_name, unknown_person
+from wa_supervisor.domain.people import Person, PersonSource, split_name, unknown_person
 
 LID = ChatId("276971053570686@lid")
 
@@ -60,4 +60,4 @@ def test_person_who_could_not_be_looked_up_is_not_authenticated_whatever_is_clai
 
 def test_unknown_person_is_the_sender_by_whole_id_and_first_name() -> None:
     sender = Sender(id=LID, phone=None, name="Ana Maria")
-    assert unknown_person(sender) == Person(platform_user_id=LID, first_name="Ana")
+    assert unknown_person(sender) == Person(platform_user_id=LID, first_name="Ana", source=PersonSource.MESSAGE)

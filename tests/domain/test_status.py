@@ -37,6 +37,7 @@ TRANSITIONS = st.builds(
     attempt=st.integers(0, 1000),
     lasted=TIMES,
 )
+BLOCKERS = st.builds(Blocker, name=st.text(), since=TIMES, message=st.text(), until=st.none() | TIMES)
 STATUSES = st.builds(
     SessionStatus,
     id=st.text().map(IntegrationId),
@@ -53,7 +54,7 @@ STATUSES = st.builds(
     last_command=st.none()
     | st.builds(CommandResult, id=st.text(), verb=st.text(), at=TIMES, accepted=st.booleans(), message=st.text()),
     failures=TIMES,
-    blockers=st.lists(st.builds(Blocker, name=st.text(), since=TIMES, message=st.text(), until=st.none() | TIMES)),
+    blockers=st.lists(BLOCKERS, max_size=3).map(tuple),
     fence=st.none() | st.integers(0, 10**12),
     transitions=st.lists(TRANSITIONS, max_size=3),
 )
@@ -95,7 +96,7 @@ def test_json_of_a_status_has_every_field_and_its_schema() -> None:
 
 def test_reader_of_this_schema_is_not_disturbed_by_fields_of_a_later_one() -> None:
     fields = {**json.loads(msgspec.json.encode(status())), "mood": "fine"}
-    assert msgspec.json.decode(json.dumps(fields), type=SessionStatus) == status(transitions=[], blockers=[])
+    assert msgspec.json.decode(json.dumps(fields), type=SessionStatus) == status(transitions=[])
 
 
 @pytest.mark.parametrize(("now", "stale"), [(1000.0, False), (1060.0, False), (1060.1, True), (900.0, False)])

@@ -76,12 +76,9 @@ async def test_a_session_that_does_not_stop_is_named_and_its_integration_goes_on
         assert house.status("a").agent_id == "other"
         assert house.status("b").state is State.RUNNING
         moves = len(house.all_told(SessionMoved))
-        calls = gateway.calls.total()
         let_go.set()
-        await anyio.sleep(1)
-        assert len(house.all_told(SessionMoved)) == moves
-        assert gateway.calls.total() <= calls + 1  # the one that hung
         await anyio.sleep(600)
+        assert len(house.all_told(SessionMoved)) == moves
         assert house.states() == {"a": State.RUNNING, "b": State.RUNNING}
 
 

@@ -165,7 +165,7 @@ async def test_a_gateway_that_is_taken_out_takes_all_its_sessions_along() -> Non
 async def test_while_redis_is_away_all_goes_on_and_on_its_return_everything_is_compared_again() -> None:
     async with running(records("a", "b"), policies=QUICK) as house:
         await all_run(house, 2)
-        house.wish.fail_next("read", StoreUnavailableError("Redis is away"), times=30)
+        house.wish.fail_next("read", StoreUnavailableError("Redis is away"), times=80)
         for each in (house.wish, house.commands, house.outbox):
             each.break_off("watch" if each is house.wish else "listen")
         house.wish.records = {"b": record("b", paused=True), "c": record("c")}

@@ -8,11 +8,10 @@ that `play` takes: put it into `FOUND`. Nothing here says how the engine goes ab
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import pytest
@@ -35,7 +34,6 @@ from wa_supervisor.domain.errors import (
     WrongSecretError,
 )
 from wa_supervisor.domain.gateway import GatewayHealth, GatewayStatus, SessionAccess, SessionReport, StartOptions
-from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.lifecycle import TRANSITIONS, Cause, IllegalTransitionError, State
 from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId
 from wa_supervisor.domain.observations import CommandAnswered, Observation, SessionMoved, Trouble
@@ -307,9 +305,7 @@ class Play(House):
         self._judge_quarantine(said, moved, status, next_in)
         self._judge_costs(said, moved, status)
 
-    def _judge_quarantine(
-        self, said: str, moved: SessionMoved, status: SessionStatus, next_in: float | None
-    ) -> None:
+    def _judge_quarantine(self, said: str, moved: SessionMoved, status: SessionStatus, next_in: float | None) -> None:
         name, step = moved.integration, moved.transition
         is_in = step.target is State.QUARANTINED
         if is_in:
@@ -611,7 +607,17 @@ class Scripting(RuleBasedStateMachine):
     @rule(
         who=NAMES,
         what=st.sampled_from(
-            ["sticks", "unsticks", "page gone", "page back", "socket dead", "closed", "login lost", "scanned", "expired"]
+            [
+                "sticks",
+                "unsticks",
+                "page gone",
+                "page back",
+                "socket dead",
+                "closed",
+                "login lost",
+                "scanned",
+                "expired",
+            ]
         ),
         seconds=PAUSES,
     )

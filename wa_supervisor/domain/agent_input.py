@@ -1,7 +1,7 @@
 """A message as an agent gets it: the hub's payload, with fields of ours beside it.
 
 A reader of the hub's fields is not disturbed: `text`, `chat_id`, `platform_user_id`, `user_data` and `channel` are as
-they were; `session`, `integration_id`, `message_id`, `message_type`, `sent_at` and `protocol` are added.
+they were; `user_source`, `session`, `integration_id`, `message_id`, `message_type`, `sent_at` and `protocol` are added.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def agent_input(message: InboundMessage, person: Person, integration: Integratio
         "chat_id": message.chat,
         "platform_user_id": message.sender.id,
         "user_data": person.user_data(),
+        "user_source": person.source,
         "channel": "whatsapp",
         "session": message.session,
         "integration_id": integration,

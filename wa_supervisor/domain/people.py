@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from wa_supervisor.domain.messages import Sender
 from wa_supervisor.domain.names import ChatId
+
+
+class PersonSource(StrEnum):
+    """Where what is known of a person comes from."""
+
+    DATABASE = "database"
+    MEMORY = "memory"
+    """As last known, because the database is away: what changed there since is not known."""
+    MESSAGE = "message"
+    """Only what the message itself says: there is no database, or it is away and the person was not remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +30,7 @@ class Person:
     phone_number: str | None = None
     user_id: int | None = None
     is_authenticated: bool = False
+    source: PersonSource = PersonSource.DATABASE
 
     def user_data(self) -> dict[str, object]:
         """Give the hub's `user_data`; for a person who could not be looked up only what is certain."""
@@ -50,4 +62,4 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 def unknown_person(sender: Sender) -> Person:
     """Give the person for a sender that could not be looked up."""
-    return Person(platform_user_id=sender.id, first_name=split_name(sender.name)[0])
+    return Person(platform_user_id=sender.id, first_name=split_name(sender.name)[0], source=PersonSource.MESSAGE)

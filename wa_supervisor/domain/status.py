@@ -88,7 +88,7 @@ class SessionStatus(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     failures: float = 0.0
     """Failures charged to the restart budget, each halved after every half-life."""
-    blockers: Sequence[Blocker] = ()
+    blockers: tuple[Blocker, ...] = ()
     """What keeps it from running, oldest first."""
     fence: int | None = None
     """Number of the lease under which it runs: grows with every change of hands."""

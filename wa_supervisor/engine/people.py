@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -21,7 +21,7 @@ from wa_supervisor.domain.errors import TemporaryError, WaSupervisorError
 from wa_supervisor.domain.messages import Sender
 from wa_supervisor.domain.names import AgentId, ChatId
 from wa_supervisor.domain.observations import Observer, Trouble
-from wa_supervisor.domain.people import Person, unknown_person
+from wa_supervisor.domain.people import Person, PersonSource, unknown_person
 from wa_supervisor.engine.ports import People
 
 _Key = tuple[AgentId, ChatId]
@@ -71,7 +71,7 @@ class CachedPeople:
         key = agent_id, sender.id
         while True:
             if (known := self._remembered(key)) is not None:
-                return known
+                return _as_last_known(known) if self._is_away else known
             if self._is_away and anyio.current_time() < self._try_again_at:
                 return self._last_known(key, sender)
             if (asked := self._asking.get(key)) is None:
@@ -87,7 +87,7 @@ class CachedPeople:
 
     def _last_known(self, key: _Key, sender: Sender) -> Person:
         kept = self._kept.get(key)
-        return kept.person if kept is not None else unknown_person(sender)
+        return _as_last_known(kept.person) if kept is not None else unknown_person(sender)
 
     async def _ask(self, people: People, key: _Key, sender: Sender) -> Person:
         answered = self._asking[key] = anyio.Event()
@@ -146,3 +146,7 @@ class CachedPeople:
             self._try_again_at = anyio.current_time() + self._policy.pause
         message = "Looking a person up failed in a way that nobody foresaw; the message goes on without it."
         self._observe(Trouble(where="people", message=message, error=error))
+
+
+def _as_last_known(person: Person) -> Person:
+    return replace(person, source=PersonSource.MEMORY)

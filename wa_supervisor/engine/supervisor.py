@@ -298,7 +298,8 @@ class Supervisor:
 
     async def _keep(self, where: str, work: Callable[[], Awaitable[None]]) -> NoReturn:
         def tell(error: BaseException, delay: float, attempt: int) -> None:
-            message = f"listening failed {attempt} times, next try in {delay:.1f} s: {error}"
+            error = cause_of(error)
+            message = f"listening failed, try {attempt}, next in {delay:.1f} s: {error}"
             self._observe(Trouble(where=where, message=message, error=error))
 
         await keep_doing(

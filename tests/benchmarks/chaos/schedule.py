@@ -175,7 +175,13 @@ def plan(
 
 
 def _deck(dice: random.Random, *, with_deaths: bool) -> Iterator[Kind]:
+    """Deal every kind before any comes again; with deaths, a death of the daemon comes early, also in a short run."""
     kinds = [kind for kind in Kind if with_deaths or kind not in DEATHS]
+    if with_deaths:
+        kinds.remove(Kind.DAEMON_KILLED)
+        dice.shuffle(kinds)
+        yield from (Kind.DAEMON_KILLED, *kinds)
+        kinds.append(Kind.DAEMON_KILLED)
     while True:
         dice.shuffle(kinds)
         yield from kinds

@@ -36,6 +36,8 @@ class Messages(msgspec.Struct, frozen=True, kw_only=True):
     """Shown to whoever was connected to the gateway."""
     heard: int
     """By agents, each text counted once."""
+    replied: int
+    """Answers that agents could publish; those of a moment without Redis are lost by them."""
     answered: int
     """Answers that people received, each counted once."""
     lost_in: int
@@ -62,8 +64,7 @@ class Traffic:
         self._dice = random.Random(seed)
         self._book = book
         self._gateways = gateways
-        self._redis_url = redis_url
-        self._agents = list(agents)
+        self._agent = EchoAgent(redis_url, agents, reply=self._reply)
         self._emitted: dict[str, bool] = {}
 
     async def run(self) -> None:
@@ -95,6 +96,7 @@ class Traffic:
             written=len(self._emitted),
             emitted=len(shown),
             heard=len(self.heard),
+            replied=self._agent.answered.total(),
             answered=len(answers),
             lost_in=sum(1 for text in shown if not self.heard[text]),
             lost_out=sum(1 for text in self.heard if not answers[text]),
@@ -109,10 +111,9 @@ class Traffic:
                 await self.write(self._dice.choice(list(self._book.declared.values())))
 
     async def _answer(self) -> None:
-        agent = EchoAgent(self._redis_url, self._agents, reply=self._reply)
         while True:
             try:
-                await agent.run()
+                await self._agent.run()
             except* (RedisError, OSError):
                 await anyio.sleep(AGAIN)
 
