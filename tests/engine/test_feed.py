@@ -25,7 +25,7 @@ from wa_supervisor.domain.observations import (
     Observation,
     Trouble,
 )
-from wa_supervisor.engine.feed import CLOCKS_DISAGREE, MOST_HELD, Feed
+from wa_supervisor.engine.feed import MOST_HELD, Feed
 from wa_supervisor.engine.gate import CLOCKS_DISAGREE, Gate
 from wa_supervisor.engine.policies import GatePolicy, SessionPolicy
 

@@ -8,8 +8,9 @@ that `play` takes: put it into `FOUND`. Nothing here says how the engine goes ab
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+import itertools
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -43,12 +44,19 @@ from wa_supervisor.engine.supervisor import Supervisor
 
 T = TypeVar("T")
 
+INCARNATION: ContextVar[int] = ContextVar("INCARNATION", default=0)
+"""Which incarnation of a session calls: each is a task of its own."""
+
+_incarnations = itertools.count(1)
+
 Step = tuple[str, str, str, float]
 """What is done (a method of `Play`), to whom, what exactly, and how many seconds pass then."""
 
 GATEWAYS = ("main", "other")
 HOMES = {"a": "main", "b": "main", "c": "main", "d": "other"}
 """Where each session begins."""
+
+DEFAULTS = Defaults(gateways=frozenset(map(GatewayName, GATEWAYS)), gateway=GatewayName("main"))
 
 POLICIES = Policies(
     sessions=SessionPolicy(poll_starting=10.0, poll_connected=600.0, login_rounds=2),
@@ -80,7 +88,7 @@ class TroubledGateway(FakeGateway):
         """Told of every promise that was broken."""
         self.state_of: Callable[[str], State | None] = lambda _: None
         self._busy: dict[str, str] = {}
-        self._incarnations: defaultdict[str, list[int]] = defaultdict(list)
+        self._newest: dict[str, int] = {}
 
     def mend(self) -> None:
         """Have no fault, and let go what hangs."""
@@ -129,14 +137,13 @@ class TroubledGateway(FakeGateway):
             self._busy.pop(name, None)
 
     def _watch_incarnations(self, name: str, what: str) -> None:
-        task = anyio.get_current_task()
-        if "Yard" not in (task.name or ""):  # the keeper, which closes what is not wanted
+        if "Yard" not in (anyio.get_current_task().name or ""):  # the keeper, which closes what is not wanted
             return
-        seen = self._incarnations[name]
-        if task.id in seen[:-1]:
+        if not INCARNATION.get():
+            INCARNATION.set(next(_incarnations))
+            self._newest[name] = INCARNATION.get()
+        if INCARNATION.get() != self._newest[name]:
             self.tell(f"{what} of {name} by an incarnation that was followed by another")
-        elif task.id not in seen:
-            seen.append(task.id)
 
     def _fault_of(self, name: str) -> str:
         fault, times = self.faults.pop(name, ("", 0))
@@ -318,13 +325,17 @@ class Play(House):
         then, probe = self._quarantines.pop(name)
         is_right = {
             Cause.RELEASE: name in self._released,
-            Cause.CHANGED: status.observed_generation != then.observed_generation,
+            Cause.CHANGED: then.observed_generation not in {status.observed_generation, self._revision(name)},
             Cause.PROBE: then.reason in UNKNOWN and probe is not None and abs(step.lasted - probe) < 1,
             Cause.DRAIN: True,
         }
         if not is_right.get(Cause(step.cause), False):
             self.blame(f"{said} after {step.lasted:.0f} s, which was no reason to leave a quarantine for {then.reason}")
         self._released.discard(name)
+
+    def _revision(self, name: str) -> str:
+        record = self.wish.records.get(name)
+        return "" if record is None else read_integration(name, record, DEFAULTS).revision
 
     def _judge_costs(self, said: str, moved: SessionMoved, status: SessionStatus) -> None:
         name, step = moved.integration, moved.transition
