@@ -42,25 +42,25 @@ def test_every_happening_has_a_decision_and_a_place_here() -> None:
     assert set(DECISIONS) == set(Happening) == PASSING | CLOSED_FIRST | NOBODY_KNOWS | LASTING | FREE
 
 
-@pytest.mark.parametrize("happening", PASSING | CLOSED_FIRST)
+@pytest.mark.parametrize("happening", sorted(PASSING | CLOSED_FIRST))
 def test_what_passes_backs_off_costs_and_is_tried_for_ever(happening: Happening) -> None:
     decision = DECISIONS[happening]
     assert (decision.backs_off, decision.costs, decision.blames_gateway) == (True, True, True)
     assert decision.then is (Then.CLOSE_AND_AGAIN if happening in CLOSED_FIRST else Then.AGAIN)
 
 
-@pytest.mark.parametrize("happening", NOBODY_KNOWS)
+@pytest.mark.parametrize("happening", sorted(NOBODY_KNOWS))
 def test_what_nobody_knows_is_tried_within_the_budget(happening: Happening) -> None:
     expected = Decision(then=Then.AGAIN_WITHIN_BUDGET, backs_off=True, costs=True, blames_gateway=True)
     assert DECISIONS[happening] == expected
 
 
-@pytest.mark.parametrize("happening", LASTING)
+@pytest.mark.parametrize("happening", sorted(LASTING))
 def test_what_does_not_pass_is_quarantined_at_once(happening: Happening) -> None:
     assert DECISIONS[happening] == Decision(then=Then.QUARANTINE)
 
 
-@pytest.mark.parametrize("happening", FREE)
+@pytest.mark.parametrize("happening", sorted(FREE))
 def test_what_is_nobodys_fault_costs_nothing(happening: Happening) -> None:
     assert not DECISIONS[happening].costs
     assert not DECISIONS[happening].blames_gateway

@@ -56,7 +56,7 @@ def test_no_state_is_the_end_for_ever(state: State) -> None:
     assert State.RUNNING in reachable(state)
 
 
-@pytest.mark.parametrize("state", ALIVE)
+@pytest.mark.parametrize("state", sorted(ALIVE))
 def test_every_live_session_can_be_drained_and_restarted(state: State) -> None:
     assert next_state(state, Cause.DRAIN) is State.DRAINING
     assert next_state(state, Cause.CHANGED) is State.PENDING
@@ -64,14 +64,14 @@ def test_every_live_session_can_be_drained_and_restarted(state: State) -> None:
     assert ((state, Cause.RESTART) in TRANSITIONS) is (state is not State.QUARANTINED)
 
 
-@pytest.mark.parametrize("state", AT_REST)
+@pytest.mark.parametrize("state", sorted(AT_REST))
 def test_session_at_rest_leaves_it_only_when_wanted(state: State) -> None:
     moves = {cause: target for (source, cause), target in TRANSITIONS.items() if source is state}
     assert moves.pop(Cause.WANTED) is State.PENDING
     assert set(moves.values()) <= AT_REST
 
 
-@pytest.mark.parametrize("state", AT_REST)
+@pytest.mark.parametrize("state", sorted(AT_REST))
 def test_session_at_rest_may_be_removed_or_become_invalid(state: State) -> None:
     assert next_state(state, Cause.STOPPED) is State.STOPPED
     assert next_state(state, Cause.INVALIDATED) is State.INVALID
@@ -104,7 +104,7 @@ def test_quarantine_ends_only_by_a_release_a_changed_record_or_its_own_probe() -
     assert next_state(State.QUARANTINED, Cause.GIVE_UP) is State.QUARANTINED
 
 
-@pytest.mark.parametrize("state", ALIVE - {State.QUARANTINED})
+@pytest.mark.parametrize("state", sorted(ALIVE - {State.QUARANTINED}))
 def test_gateway_that_is_down_holds_every_live_session(state: State) -> None:
     assert next_state(state, Cause.HOLD) is State.HELD
 

@@ -57,7 +57,7 @@ class Gateway(Witness):
         """Have so many sessions."""
         names = [IntegrationId(f"s{number}") for number in range(count)]
         for name in names:
-            self.gate.join(name)
+            self.gate.join(name, self)
         return names
 
     def fail(self, *names: IntegrationId) -> None:
@@ -369,8 +369,8 @@ async def test_who_left_counts_neither_among_the_failing_nor_among_all() -> None
     async with gateway() as it:
         names = it.join(6)
         it.fail(*names[:2])
-        it.gate.leave(names[0])
-        it.gate.leave(names[0])
+        it.gate.leave(names[0], it)
+        it.gate.leave(names[0], it)
         assert it.gate.members == 5
         it.fail(names[2])
         assert it.gate.is_open

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from wa_supervisor.domain.errors import (
     WrongSecretError,
 )
 from wa_supervisor.domain.gateway import GatewayHealth, GatewayStatus, SessionAccess, SessionReport, StartOptions
+from wa_supervisor.domain.integration import Defaults, read_integration
 from wa_supervisor.domain.lifecycle import TRANSITIONS, Cause, IllegalTransitionError, State
 from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId
 from wa_supervisor.domain.observations import CommandAnswered, Observation, SessionMoved, Trouble
@@ -86,6 +88,8 @@ class TroubledGateway(FakeGateway):
         self.mended = anyio.Event()
         self.tell: Callable[[str], None] = lambda _: None
         """Told of every promise that was broken."""
+        self.asked: Counter[str] = Counter()
+        """Calls about each session."""
         self.state_of: Callable[[str], State | None] = lambda _: None
         self._busy: dict[str, str] = {}
         self._newest: dict[str, int] = {}
@@ -128,6 +132,7 @@ class TroubledGateway(FakeGateway):
             self.tell(f"{what} of {name} while its {self._busy[name]} was under way")
         self._watch_incarnations(name, what)
         self._busy[name] = what
+        self.asked[name] += 1
         try:
             await anyio.sleep(0.05)
             await self._suffer(self.fault)
@@ -261,6 +266,8 @@ class Play(House):
         self._costs: dict[str, float] = {}
         self._began = anyio.current_time()
         self._changes = 0
+        self._checked = self._began
+        self._asked: Counter[str] = Counter()
         wish = {name: wanted.record(name) for name, wanted in self.wants.items()}
         super().__init__(wish, POLICIES, GATEWAYS, gateway_of=TroubledGateway)
         for each in map(self.at, GATEWAYS):
@@ -325,7 +332,7 @@ class Play(House):
         then, probe = self._quarantines.pop(name)
         is_right = {
             Cause.RELEASE: name in self._released,
-            Cause.CHANGED: then.observed_generation not in {status.observed_generation, self._revision(name)},
+            Cause.CHANGED: {status.observed_generation, self._revision(name)} != {then.observed_generation},
             Cause.PROBE: then.reason in UNKNOWN and probe is not None and abs(step.lasted - probe) < 1,
             Cause.DRAIN: True,
         }
@@ -355,6 +362,7 @@ class Play(House):
 
     def check(self) -> None:
         """Judge how things are now, and raise what was blamed so far."""
+        self._judge_haste()
         for status in self.supervisor.statuses():
             if status.state is State.HELD:
                 self._judge_held(status.id, status)
@@ -363,6 +371,15 @@ class Play(House):
                 if wait > _longest_delay():
                     self.blame(f"{status.id} waits {wait:.0f} s")
         assert not self.broken, "\n".join(self.broken)
+
+    def _judge_haste(self) -> None:
+        now = anyio.current_time()
+        may = 60 + (now - self._checked)
+        for name, count in sum((self.at(name).asked for name in GATEWAYS), Counter[str]()).items():
+            if count - self._asked[name] > may:
+                self.blame(f"{count - self._asked[name]} calls about {name} in {now - self._checked:.0f} s")
+            self._asked[name] = count
+        self._checked = now
 
     # What a script may do
 

@@ -23,4 +23,4 @@ def build_room(name: str, given: GatewaySettings, observe: Observer) -> GatewayR
         send_timeout=given.send_timeout,
     )
     events = SocketIoEvents(given.url, socketio_path=given.socketio_path, max_event_bytes=given.max_event_bytes)
-    return GatewayRoom(client, events, gate_policy(given), observe, hang_up=client.aclose)
+    return GatewayRoom(client, events, gate_policy(given), observe, hang_up=client.aclose, address=given.url)

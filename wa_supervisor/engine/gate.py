@@ -53,7 +53,7 @@ class Gate:
         self._answers = Switch(on=True)
         self._open = Switch()
         self._feed_stands = False
-        self._members: set[IntegrationId] = set()
+        self._members: dict[IntegrationId, object] = {}
         self._failing: dict[IntegrationId, float] = {}
         self._closures = Budget(limit=0.0, half_life=policy.flapping_half_life)
         self._held_until = -math.inf
@@ -125,14 +125,15 @@ class Gate:
         """How many sessions live behind it."""
         return len(self._members)
 
-    def join(self, session: IntegrationId) -> None:
-        """Count a session as one of the gateway's."""
-        self._members.add(session)
+    def join(self, session: IntegrationId, who: object) -> None:
+        """Count a session as one of the gateway's; `who` is its incarnation."""
+        self._members[session] = who
 
-    def leave(self, session: IntegrationId) -> None:
-        """Count it no more."""
-        self._members.discard(session)
-        self._failing.pop(session, None)
+    def leave(self, session: IntegrationId, who: object) -> None:
+        """Count it no more, unless another incarnation of it joined since."""
+        if self._members.get(session) is who:
+            del self._members[session]
+            self._failing.pop(session, None)
 
     async def wait_open(self) -> None:
         """Wait until the gateway may be used."""

@@ -79,14 +79,14 @@ class Life:
     async def keep(self) -> NoReturn:
         """Keep the session alive until cancelled."""
         gate, name = self._here.gate, self._here.integration.id
-        gate.join(name)
+        gate.join(name, self)
         try:
             while True:
                 with anyio.CancelScope() as self._scope:
                     await self._begin_anew()
                     await self._keep_trying()
         finally:
-            gate.leave(name)
+            gate.leave(name, self)
             self._here.record.unblock("gate")
 
     def restart(self, restart: Restart) -> None:
