@@ -253,7 +253,7 @@ async def test_why_a_gate_closed_is_told_from_what_the_gate_says() -> None:
     assert closures() == {"unreachable": 1, "feed": 1, "sessions_failed": 0}
     gate = open_gate()
     for name in "abc":
-        gate.join(IntegrationId(name))
+        gate.join(IntegrationId(name), gate)
         gate.report_failure(IntegrationId(name))
     assert closures() == {"unreachable": 1, "feed": 1, "sessions_failed": 1}
 
@@ -278,10 +278,12 @@ def test_lateness_of_the_event_loop_is_a_histogram_and_its_worst_a_gauge() -> No
     counted = metrics()
     counted.process.lagged(0.0004, 2.0)
     counted.process.lagged(3.0, 3.0)
+    counted.process.at_work(17)
     assert value(counted, "wa_event_loop_lag_seconds_bucket", {"le": "0.001"}) == 1
     assert value(counted, "wa_event_loop_lag_seconds_bucket", {"le": "30.0"}) == 2
     assert value(counted, "wa_event_loop_lag_seconds_sum") == pytest.approx(3.0004)
     assert value(counted, "wa_event_loop_lag_worst_seconds") == 3
+    assert value(counted, "wa_event_loop_tasks") == 17
 
 
 def test_people_and_rivals_are_told_as_the_daemon_knows_them() -> None:

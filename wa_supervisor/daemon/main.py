@@ -185,7 +185,7 @@ class Daemon:
         pulse = Pulse(self._manager, telling, longest_round=policies.longest_round(self._settings))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(pulse.run)
-            tasks.start_soon(LoopLag(telling.metrics.process.lagged).run)
+            tasks.start_soon(LoopLag(telling.lagged).run)
             tasks.start_soon(Contacts(self.rooms, telling.observe).run)
             tasks.start_soon(telling.prepare_people)
             tasks.start_soon(chronicle.run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -126,6 +127,11 @@ class Telling:
         self._log.observe(observation)
         for listener in self._listeners:
             listener(observation)
+
+    def lagged(self, seconds: float, worst: float) -> None:
+        """Take how late the event loop was, and count its tasks on that occasion."""
+        self.metrics.process.lagged(seconds, worst)
+        self.metrics.process.at_work(len(asyncio.all_tasks()))
 
     def flush(self) -> None:
         """Write what the log still holds back."""

@@ -2,8 +2,8 @@
 
 Each poll costs the gateway tens of milliseconds of processor time, whatever it says. So polls take turns, a share of
 the gateway's time at most goes to them, and that is measured by how long its answers take: a gateway that slows down is
-asked less often, and one that has many sessions is asked less often about each. A session that is starting goes before
-those that are only watched: a person waits for it.
+asked less often, and one that has many sessions is asked less often about each. A session that is starting or in doubt
+goes before those that are only watched: a person waits for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ FIRST_GUESS = 0.05
 NEWEST = 0.2
 """Weight of the newest answer in the average."""
 
-SLOWEST = 5.0
+QUICKER = 0.9
+"""The same of one that was quicker: a gateway that has recovered must not be spared on."""
+
+SLOWEST = 2.0
 """Seconds between two polls at most, however slow the answers: a gateway that hangs is the gate's business."""
 
 
@@ -110,5 +113,5 @@ class Pacer:
         self._measured(anyio.current_time() - asked)
 
     def _measured(self, seconds: float) -> None:
-        self._latency += NEWEST * (seconds - self._latency)
+        self._latency += (QUICKER if seconds < self._latency else NEWEST) * (seconds - self._latency)
         self._observe_latency(seconds)

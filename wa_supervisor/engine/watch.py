@@ -69,12 +69,12 @@ class Watch:
         """Look at the session. False: a login is asked for. Raises what the session fails of."""
         here = self._here
         try:
-            report = await here.poll()
+            report = await here.poll(is_urgent=here.is_in_doubt)
             if report.status in LOGIN_STATUSES:
                 return False
             if report.status is not GatewayStatus.CONNECTED:
                 raise await self._closed(report)
-            here.vitals.page(is_there=await here.poll_page())
+            here.vitals.page(is_there=await here.poll_page(is_urgent=here.is_in_doubt))
         except GatewayAnswerError as error:
             self._failed_looks += 1
             if self._failed_looks >= DOUBTS:

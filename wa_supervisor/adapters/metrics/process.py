@@ -61,6 +61,7 @@ class Process:
         self._worst_lag = Gauge(
             "wa_event_loop_lag_worst_seconds", "The worst such lateness of the last minute.", registry=registry
         )
+        self._tasks = Gauge("wa_event_loop_tasks", "Tasks of the event loop, some three a session.", registry=registry)
 
     def reloaded(self, *, succeeded: bool) -> None:
         """Say whether the configuration was good when it was last read; a start counts as a good one."""
@@ -72,6 +73,10 @@ class Process:
         """Count one measurement of the event loop; `worst` is the worst of the last minute."""
         self._lag.observe(seconds)
         self._worst_lag.set(worst)
+
+    def at_work(self, tasks: int) -> None:
+        """Say how many tasks the event loop has."""
+        self._tasks.set(tasks)
 
     def people(self, *, are_available: bool) -> None:
         """Say whether people can be looked up."""
