@@ -12,7 +12,8 @@ import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -24,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from tests.engine.harness import House, Policies, message, record, reply, wall
 from tests.engine.virtual_time import virtual_backend
 from tests.fakes.board import FakeStatusBoard
-from tests.fakes.gateway import FakeGateway
+from tests.fakes.gateway import FakeGateway, FakeSession
 from tests.fakes.wish import FakeWish
 from wa_supervisor.domain.errors import (
     GatewayAnswerError,
@@ -61,16 +62,16 @@ HOMES = {"a": "main", "b": "main", "c": "main", "d": "other"}
 DEFAULTS = Defaults(gateways=frozenset(map(GatewayName, GATEWAYS)), gateway=GatewayName("main"))
 
 POLICIES = Policies(
-    sessions=SessionPolicy(poll_starting=10.0, poll_connected=600.0, login_rounds=2),
-    gate=GatePolicy(probe_interval=30.0),
-    supervisor=SupervisorPolicy(resync=300.0),
+    sessions=SessionPolicy(poll_starting=30.0, poll_connected=1200.0, login_rounds=2),
+    gate=GatePolicy(probe_interval=60.0),
+    supervisor=SupervisorPolicy(resync=600.0),
 )
 """As they are, but where a day of polling would only cost time."""
 
 UNKNOWN = frozenset({"InternalError", "Hung", "LeakedCancellation"})
 """Reasons of a quarantine whose cause nobody knows: it is tried again by itself."""
 
-CALM = 3 * 3600.0
+CALM = 2 * 3600.0
 """Seconds after which nothing of what had happened is to be felt."""
 
 DAY = 86_400.0
@@ -168,7 +169,7 @@ class TroubledGateway(FakeGateway):
             case "leak":
                 raise _leaked()
             case known if known in FAULTS:
-                raise FAULTS[known]()
+                raise FAULTS[known]()  # noqa: RSE102  # a function that makes the exception
 
 
 FAULTS: dict[str, Callable[[], Exception]] = {
@@ -182,6 +183,43 @@ FAULTS: dict[str, Callable[[], Exception]] = {
 }
 LASTING = frozenset({"secret", "token"})
 """What does not pass by itself."""
+
+
+def _lose_login(session: FakeSession) -> None:
+    session.has_login = False
+    if session.status is GatewayStatus.CONNECTED:
+        session.status, session.has_page = GatewayStatus.QRCODE, False
+
+
+def _show_page(session: FakeSession, *, is_there: bool) -> None:
+    session.has_page = is_there and session.status is GatewayStatus.CONNECTED
+
+
+def _stick(session: FakeSession, *, sticks: bool) -> None:
+    session.sticks = sticks
+
+
+def _lose_socket(session: FakeSession) -> None:
+    session.has_socket = False
+
+
+def _at_login(session: FakeSession, then: Callable[[FakeSession], None]) -> None:
+    if session.status is GatewayStatus.QRCODE:
+        then(session)
+
+
+HAPPENS: dict[str, Callable[[FakeSession], None]] = {
+    "sticks": partial(_stick, sticks=True),
+    "unsticks": partial(_stick, sticks=False),
+    "page gone": partial(_show_page, is_there=False),
+    "page back": partial(_show_page, is_there=True),
+    "socket dead": _lose_socket,
+    "closed": FakeSession.end,
+    "login lost": _lose_login,
+    "scanned": lambda session: _at_login(session, FakeSession.connect),
+    "expired": lambda session: _at_login(session, FakeSession.end),
+}
+"""What happens to one session at its gateway."""
 
 
 def _leaked() -> BaseException:
@@ -224,25 +262,28 @@ class Wanted:
     """What the operator wants of one session."""
 
     home: str
-    agent: str
-    token: int = 0
-    proxy: int = 0
+    keys: dict[str, int] = field(default_factory=dict)
+    """Which edition of its agent, token and proxy."""
     paused: bool = False
     until: float | None = None
     is_readable: bool = True
+
+    def agent(self, name: str) -> str:
+        """Give its agent."""
+        return f"agent-{name}-{self.keys.get('agent', 0)}"
 
     def record(self, name: str) -> bytes:
         """Write it down."""
         if not self.is_readable:
             return b"{"
-        more: dict[str, object] = {"gateway": self.home, "agent": self.agent}
-        if self.token:
-            more["token"] = f"token-{self.token}"
-        if self.proxy:
-            more["proxy"] = {"url": f"http://10.0.0.{self.proxy}:3128"}
+        more: dict[str, object] = {"gateway": self.home}
+        if "token" in self.keys:
+            more["token"] = f"token-{self.keys['token']}"
+        if "proxy" in self.keys:
+            more["proxy"] = {"url": f"http://10.0.0.{self.keys['proxy'] % 250 + 1}:3128"}
         if self.paused:
             more |= {"paused": True, "paused_until": self.until}
-        return record(name, **more)  # type: ignore[arg-type]  # `agent` is a text
+        return record(name, agent=self.agent(name), **more)
 
     def expected(self, now: float) -> State:
         """Say where it is to be when nothing is wrong."""
@@ -256,7 +297,7 @@ class Play(House):
     """The whole engine under a script. `broken` says which promises were not kept."""
 
     def __init__(self) -> None:
-        self.wants = {name: Wanted(home=home, agent=f"agent-{name}") for name, home in HOMES.items()}
+        self.wants = {name: Wanted(home=home) for name, home in HOMES.items()}
         self.broken: list[str] = []
         self.tainted: set[str] = set()
         """Sessions that may be in quarantine for good."""
@@ -407,24 +448,9 @@ class Play(House):
     async def session_suffers(self, who: str, what: str) -> None:
         """Let something happen to a session where it is now."""
         session = self.at(self.wants[who].home).session(f"{who}-number")
-        match what:
-            case "sticks" | "unsticks":
-                session.sticks = what == "sticks"
-            case "page gone" | "page back" if session.status is GatewayStatus.CONNECTED:
-                session.has_page = what == "page back"
-            case "socket dead":
-                session.has_socket = False
-            case "closed":
-                session.end()
-            case "login lost":
-                session.has_login = False
-                if session.status is GatewayStatus.CONNECTED:
-                    session.status, session.has_page = GatewayStatus.QRCODE, False
-            case "scanned" if session.status is GatewayStatus.QRCODE:
-                session.connect()
-            case "expired" if session.status is GatewayStatus.QRCODE:
-                self.tainted.add(who)
-                session.end()
+        if what == "expired" and session.status is GatewayStatus.QRCODE:
+            self.tainted.add(who)
+        HAPPENS[what](session)
 
     async def calls_fail(self, who: str, what: str) -> None:
         """Let the next calls about a session fail: `fault times`."""
@@ -437,7 +463,7 @@ class Play(House):
         """Let a person or the agent say something."""
         wanted = self.wants[who]
         if what == "reply":
-            await self.outbox.say(AgentId(wanted.agent), reply())
+            await self.outbox.say(AgentId(wanted.agent(who)), reply())
         else:
             await self.feeds[GatewayName(wanted.home)].emit("received-message", message(f"{who}-number", "hello"))
 
@@ -454,7 +480,7 @@ class Play(House):
         self._changes += 1
         wanted = self.wants.get(who)
         if wanted is None:
-            wanted = self.wants[who] = Wanted(home=HOMES[who], agent=f"agent-{who}")
+            wanted = self.wants[who] = Wanted(home=HOMES[who])
         self._change_one(who, wanted, what)
         if who not in self.wants:
             self.wish.records.pop(who, None)
@@ -464,28 +490,21 @@ class Play(House):
             self.wish.ring()
 
     def _change_one(self, who: str, wanted: Wanted, what: str) -> None:
-        match what.split():
-            case ["pause", *seconds]:
-                wanted.paused = True
-                wanted.until = wall() + float(seconds[0]) if seconds else None
-            case ["resume"]:
-                wanted.paused, wanted.until = False, None
-            case ["token"]:
-                wanted.token = self._changes
-            case ["proxy"]:
-                wanted.proxy = self._changes % 250 + 1
-            case ["agent"]:
-                wanted.agent = f"agent-{who}-{self._changes}"
-            case ["move"]:
-                wanted.home = next(each for each in GATEWAYS if each != wanted.home)
-                if self.at(wanted.home).fault in LASTING:
-                    self.tainted.add(who)
-            case ["poison"]:
-                wanted.is_readable = False
-            case ["mend"]:
-                wanted.is_readable = True
-            case ["remove"]:
-                del self.wants[who]
+        verb, _, seconds = what.partition(" ")
+        if verb == "remove":
+            del self.wants[who]
+        elif verb == "pause":
+            wanted.paused, wanted.until = True, wall() + float(seconds) if seconds else None
+        elif verb == "resume":
+            wanted.paused, wanted.until = False, None
+        elif verb in {"poison", "mend"}:
+            wanted.is_readable = verb == "mend"
+        elif verb == "move":
+            wanted.home = next(each for each in GATEWAYS if each != wanted.home)
+            if self.at(wanted.home).fault in LASTING:
+                self.tainted.add(who)
+        elif verb != "add":
+            wanted.keys[verb] = self._changes
 
     async def redis(self, who: str, what: str) -> None:
         """Let Redis be away, hang or be back, where the wish or the board is."""
@@ -514,7 +533,7 @@ class Play(House):
             self._expect(may_be_quarantined=self.tainted)
             for name, state in self.states().items():
                 if state is State.QUARANTINED:
-                    self.commands.issue("release", name)
+                    self.commands.issue("release", IntegrationId(name))
             await anyio.sleep(600)
             self._expect(may_be_quarantined=set())
             tasks.cancel_scope.cancel()
@@ -634,19 +653,7 @@ class Scripting(RuleBasedStateMachine):
 
     @rule(
         who=NAMES,
-        what=st.sampled_from(
-            [
-                "sticks",
-                "unsticks",
-                "page gone",
-                "page back",
-                "socket dead",
-                "closed",
-                "login lost",
-                "scanned",
-                "expired",
-            ]
-        ),
+        what=st.sampled_from(list(HAPPENS)),
         seconds=PAUSES,
     )
     def trouble_a_session(self, who: str, what: str, seconds: float) -> None:
