@@ -16,7 +16,17 @@ __all__ = ["database_url", "postgres_url", "redis_url", "valkey_url"]
 hypothesis.settings.register_profile("ours", deadline=None)
 hypothesis.settings.load_profile("ours")
 
-_OURS = ("WA_SUPERVISOR_", "WPPCONNECT_", "REDIS_", "DATABASE_URL", "LOG_LEVEL", "NOTIFY_SOCKET", "WATCHDOG_")
+_OURS = (
+    "WA_SUPERVISOR_",
+    "WPPCONNECT_",
+    "REDIS_",
+    "DATABASE_URL",
+    "LOG_LEVEL",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_",
+    "COLUMNS",
+    "LINES",
+)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -259,10 +259,10 @@ def full_status() -> SessionStatus:
         last_command=CommandResult(id="1-0", verb="restart", at=now - 900, accepted=False, message="no"),
         transitions=[make_step(at=now - 60), make_step(State.BACKOFF, at=now - 5.5, cause="failed", attempt=7)],
         failures=2.25,
-        blockers=[
+        blockers=(
             Blocker(name="operator", since=now - 300, message="paused: moving\thouse", until=now + 1800),
             Blocker(name="gate", since=now - 600, message="gateway main is away"),
-        ],
+        ),
         fence=41,
     )
 
