@@ -407,7 +407,7 @@ class Carriage(Witness):
     def _prove(self) -> None:
         self.proofs += 1
 
-    def _doubt(self) -> None:
+    def _doubt(self, _sent_at: float) -> None:
         self.silences += 1
 
     def _look(self) -> None:

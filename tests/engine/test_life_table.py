@@ -62,8 +62,8 @@ HOMES = {"a": "main", "b": "main", "c": "main", "d": "other"}
 DEFAULTS = Defaults(gateways=frozenset(map(GatewayName, GATEWAYS)), gateway=GatewayName("main"))
 
 POLICIES = Policies(
-    sessions=SessionPolicy(poll_starting=30.0, poll_connected=1200.0, login_rounds=2),
-    gate=GatePolicy(probe_interval=60.0),
+    sessions=SessionPolicy(poll_starting=45.0, poll_connected=1200.0, login_rounds=2),
+    gate=GatePolicy(probe_interval=120.0, reconnect_max=300.0),
     supervisor=SupervisorPolicy(resync=600.0),
 )
 """As they are, but where a day of polling would only cost time."""
@@ -756,6 +756,26 @@ class Scripting(RuleBasedStateMachine):
         self.redis_away.discard(who)
         self._write("redis", who, "", seconds)
 
+    @rule(
+        who=NAMES,
+        what=st.sampled_from(["bug 50", "token 50", "group 50", "leak 50", "hung 50"]),
+        then=st.sampled_from(["restart", "release", "", "token", "pause 30"]),
+        seconds=PAUSES,
+    )
+    def give_up(self, who: str, what: str, then: str, seconds: float) -> None:
+        """It is so bad that it ends in quarantine; chance alone hardly ever gets there."""
+        if who not in self.removed:
+            self._write("calls_fail", who, what, 4000.0)
+            self._write("command" if then in {"restart", "release"} else "change", who, then or "add", seconds)
+
+    @rule(who=NAMES, then=st.lists(st.sampled_from(["scanned", "expired"]), max_size=3), seconds=PAUSES)
+    def ask_for_login(self, who: str, then: list[str], seconds: float) -> None:
+        """The phone removes the device, and somebody scans the code or does not."""
+        if who not in self.removed:
+            self._write("session_suffers", who, "login lost", 4000.0)
+            for each in then:
+                self._write("session_suffers", who, each, seconds)
+
     @precondition(lambda self: not self.days)
     @rule()
     def let_a_day_pass(self) -> None:
@@ -765,7 +785,7 @@ class Scripting(RuleBasedStateMachine):
 
 
 SETTINGS = settings(
-    max_examples=25,
+    max_examples=12,
     stateful_step_count=20,
     derandomize=True,
     database=None,

@@ -228,10 +228,11 @@ class Daemon:
         if self._supervisor is not None:
             self._abandoned = await self._supervisor.drain(deadline)
         self._reporting.cancel()
-        if not self.ready.is_set():
-            return  # it has told nothing, and what the daemon before it told still holds
         limit = policies.last_words(self._settings) / 2
-        await self._say_last_words(reporter, limit)
+        if self.ready.is_set():  # else it has told nothing, and what the daemon before it told still holds
+            await self._say_last_words(reporter, limit)
+        if self._supervisor is not None:
+            await self._supervisor.give_leases_back()
         await chronicle.flush(limit)
 
     async def _say_last_words(self, reporter: Reporter, limit: float) -> None:

@@ -30,6 +30,9 @@ PAGE_GONE_AGAIN = 3.5
 SILENT_SEND = 40.0
 """A message without WhatsApp's ack is this much more often a zombie's: a living phone line acks nearly all at once."""
 
+ENOUGH = 20
+"""Pieces of one kind beyond which more say nothing new, and the arithmetic has its bounds."""
+
 WAVES = 2.0
 """Shape of the distribution of silence: the smaller, the longer people are expected to be quiet."""
 
@@ -69,9 +72,9 @@ class Opinion:
 
 def sureness(evidence: Evidence) -> float:
     """Give how sure it is that the session is a zombie, from 0 to 1."""
-    odds = PRIOR * math.pow(SILENT_SEND, evidence.silent_sends)
+    odds = PRIOR * math.pow(SILENT_SEND, min(evidence.silent_sends, ENOUGH))
     if evidence.pages_gone:
-        odds *= PAGE_GONE * math.pow(PAGE_GONE_AGAIN, evidence.pages_gone - 1)
+        odds *= PAGE_GONE * math.pow(PAGE_GONE_AGAIN, min(evidence.pages_gone, ENOUGH) - 1)
     odds *= math.pow(1 + evidence.rate * evidence.silence / WAVES, WAVES)
     return odds / (1 + odds)
 

@@ -42,7 +42,7 @@ async def first_look(here: Situation) -> FirstLook:
     """Ask the gateway about the session, at once: whoever calls this has waited for its turn."""
     here.record.move(Cause.START, "Starting", "asking the gateway about the session")
     here.login_code = None
-    report = await here.gateway.report(here.access)
+    report = await here.ask()
     is_connected = report.status is GatewayStatus.CONNECTED
     return FirstLook(report=report, has_page=is_connected and await here.gateway.is_connected(here.access))
 
@@ -92,7 +92,7 @@ async def _start_in_turn(here: Situation, report: SessionReport) -> SessionRepor
     waiting = here.gate.waiting_turns
     if waiting:
         here.record.move(Cause.START, "Waiting", f"waits for its turn to start, about {waiting} before it")
-    async with here.gate.turn():
+    async with here.gate.turn(was_stuck=here.stuck_starts > 0):
         here.record.move(Cause.START, "Starting", "its browser is starting")
         if report.status is not GatewayStatus.INITIALIZING:
             await here.gateway.start(here.access, here.start_options)

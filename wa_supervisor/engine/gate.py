@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 
@@ -34,6 +34,9 @@ JITTER = 0.01
 
 ANSWER_LONGEST = 60.0
 """Seconds after which a probe that neither was answered nor failed counts as hung: the adapter's limit is shorter."""
+
+NAMED = 5
+"""Sessions that are named when the gateway is blamed for them: whose they are may be the cause after all."""
 
 LOOK_LONGEST = 1.0
 """Seconds for a question whether the gateway is there at all: while it is asked, its events may be missed."""
@@ -55,10 +58,13 @@ class Gate:
         self._feed_stands = False
         self._members: dict[IntegrationId, object] = {}
         self._failing: dict[IntegrationId, float] = {}
+        self._unanswered: dict[IntegrationId, float] = {}
+        self._blamed_for: set[IntegrationId] = set()
         self._closures = Budget(limit=0.0, half_life=policy.flapping_half_life)
         self._held_until = -math.inf
         self._hold_changed = anyio.Event()
         self._starts = anyio.CapacityLimiter(policy.starts_at_once)
+        self._stuck_starts = anyio.CapacityLimiter(1)
         self._spacing = anyio.Lock()
         self._next_start = 0.0
         self._reason: str | None = None
@@ -134,6 +140,8 @@ class Gate:
         if self._members.get(session) is who:
             del self._members[session]
             self._failing.pop(session, None)
+            self._unanswered.pop(session, None)
+            self._blamed_for.discard(session)
 
     async def wait_open(self) -> None:
         """Wait until the gateway may be used."""
@@ -164,19 +172,43 @@ class Gate:
             self._close_for(reason)
         self._decide()
 
-    def report_failure(self, session: IntegrationId) -> None:
+    def report_failure(self, session: IntegrationId, *, was_healthy: bool) -> None:
         """Take that a session failed in a way that may be the gateway's fault; close if too many did."""
+        if was_healthy:
+            self._blamed_for.discard(session)
+        failed = self._count(self._failing, session)
+        if failed >= max(self._policy.failing_least, self._policy.failing_share * len(self._members)):
+            self._blame(self._failing, "sessions failed")
+
+    def report_look(self, session: IntegrationId, *, was_answered: bool) -> None:
+        """Take how a poll of a session ended; close if one after the other fails, and none succeeds.
+
+        With many sessions few are asked within the window: half of them could not fail in it.
+        """
+        if was_answered:
+            self._unanswered.clear()
+        elif self._count(self._unanswered, session) >= self._policy.failing_least:
+            self._blame(self._unanswered, "sessions could not be asked about, and nobody could")
+
+    def _count(self, failing: dict[IntegrationId, float], session: IntegrationId) -> int:
         now = anyio.current_time()
-        oldest = now - self._policy.failing_window
-        self._failing = {name: at for name, at in self._failing.items() if at >= oldest}
-        self._failing[session] = now
-        failed, share = len(self._failing), self._policy.failing_share * len(self._members)
-        if self.is_open and failed >= max(self._policy.failing_least, share):
-            seconds = self._policy.failing_window
-            self.blamed_since = oldest
-            self._hold(more=1)
-            self._close_for(f"{failed} of its {len(self._members)} sessions failed within {seconds:.0f} s")
-            self._decide()
+        for name in [name for name, at in failing.items() if at < now - self._policy.failing_window]:
+            del failing[name]
+        failing[session] = now
+        return len(failing)
+
+    def _blame(self, failing: Mapping[IntegrationId, float], what: str) -> None:
+        """Blame the gateway, unless it was blamed for exactly these before, who failed again when others did not."""
+        is_theirs = failing.keys() <= self._blamed_for and len(failing) < len(self._members)
+        if not self.is_open or is_theirs:
+            return
+        seconds, names = self._policy.failing_window, ", ".join(sorted(failing)[:NAMED])
+        more = ", ..." if len(failing) > NAMED else ""
+        self._blamed_for = set(failing)
+        self.blamed_since = anyio.current_time() - seconds
+        self._hold(more=1)
+        self._close_for(f"{len(failing)} of its {len(self._members)} {what} within {seconds:.0f} s ({names}{more})")
+        self._decide()
 
     async def run(self) -> None:
         """Probe whenever the gateway does not answer, open when it may be used, let through; until cancelled."""
@@ -196,18 +228,21 @@ class Gate:
             yield is_let_through and self.is_open
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn to start a browser, and keep it as long as the browser starts."""
-        self._waiting += 1
-        try:
-            await self._starts.acquire_on_behalf_of(token := object())
-        finally:
-            self._waiting -= 1
-        try:
+    async def turn(self, *, was_stuck: bool = False) -> AsyncIterator[None]:
+        """Wait for a turn to start a browser, and keep it as long as the browser starts.
+
+        Those whose last start was stuck have one turn between them: a stuck start takes its whole time again.
+        """
+        async with AsyncExitStack() as turns:
+            self._waiting += 1
+            try:
+                if was_stuck:
+                    await turns.enter_async_context(_one_of(self._stuck_starts))
+                await turns.enter_async_context(_one_of(self._starts))
+            finally:
+                self._waiting -= 1
             await self._keep_distance()
             yield
-        finally:
-            self._starts.release_on_behalf_of(token)
 
     async def began_at(self) -> float:
         """Give when the gateway itself began to run, by the engine's clock. Raises what `Line.health` does."""
@@ -286,6 +321,7 @@ class Gate:
 
     def _opened(self) -> None:
         self._failing.clear()
+        self._unanswered.clear()
         self.blamed_since = math.inf
         self._observe(GatewayChanged(gateway=self.name, what="gate_opened", message=""))
 
@@ -295,3 +331,13 @@ class Gate:
         self._turnstile.turn_all_away()
         self._observe(GatewayChanged(gateway=self.name, what="gate_closed", message=self.reason))
         self.on_close()
+
+
+@asynccontextmanager
+async def _one_of(limiter: anyio.CapacityLimiter) -> AsyncIterator[None]:
+    # By a token and not by the task, which may have a turn of another kind.
+    await limiter.acquire_on_behalf_of(token := object())
+    try:
+        yield
+    finally:
+        limiter.release_on_behalf_of(token)

@@ -73,6 +73,7 @@ class Life:
         self._restart: Restart | None = None
         self._running_since: float | None = None
         self._waiting_since = anyio.current_time()
+        self._is_on_probation = False
         self._budget = here.record.budget or self._fresh_budget()
         self._set_budget(self._budget)
 
@@ -104,6 +105,7 @@ class Life:
         if record.given_up is None:  # else it was given up in the very moment, and a restart does not end that
             record.restarts += 1
             self._set_budget(self._fresh_budget())
+            self._is_on_probation = False
             if restart.closes_first:
                 await self._close_first()
         self._restart = None
@@ -153,8 +155,22 @@ class Life:
         times = f"failed {self._budget.score(anyio.current_time()):.0f} times lately"
         advice = f"to try it now: wa-supervisor release {self._here.integration.id}"
         record.move(Cause.GIVE_UP, given_up.reason, f"{given_up.message}; {times}; {advice}", next_in=pause)
-        await anyio.sleep(pause)
+        with anyio.move_on_after(pause):
+            await self._wait_absolved()
+            record.move(Cause.PROBE, "Absolved", "its failures turned out to be the gateway's")
+            return
+        self._is_on_probation = True
         record.move(Cause.PROBE, "Probing", "tried again, to see whether the cause has passed")
+
+    async def _wait_absolved(self) -> None:
+        """Wait until the gateway is blamed for what spent the budget."""
+        gate = self._here.gate
+        while True:
+            await gate.wait_news()
+            absolved = self._budget if gate.is_open else self._budget.refunded(gate.blamed_since)
+            if absolved != self._budget and not absolved.is_spent(anyio.current_time()):
+                self._set_budget(absolved)
+                return
 
     async def _one_spell(self) -> NoReturn:
         """Try until a session that had been healthy fails; the next spell counts from one again."""
@@ -177,6 +193,7 @@ class Life:
         while True:
             self._running_since = None
             failure = await self._live_until_failure()
+            self._is_on_probation = self._is_on_probation and not self._was_healthy()
             if failure is not None:
                 await self._judge(failure)
             if self._was_healthy():
@@ -204,7 +221,7 @@ class Life:
         if decision.costs:
             self._set_budget(self._budget.charged(anyio.current_time()))
         if decision.blames_gateway:
-            self._here.gate.report_failure(self._here.integration.id)
+            self._here.gate.report_failure(self._here.integration.id, was_healthy=self._was_healthy())
         if self._is_given_up(decision):
             is_probed = decision.then is Then.AGAIN_WITHIN_BUDGET
             raise _GivenUpError(GivenUp(reason=_reason(error), message=_message(error), is_probed=is_probed))
@@ -223,7 +240,8 @@ class Life:
 
     def _is_given_up(self, decision: Decision) -> bool:
         if decision.then is Then.AGAIN_WITHIN_BUDGET:
-            return self._here.gate.is_open and self._budget.is_spent(anyio.current_time())
+            is_spent = self._is_on_probation or self._budget.is_spent(anyio.current_time())
+            return self._here.gate.is_open and is_spent
         return decision.then is Then.QUARANTINE
 
     async def _back_off_from(self, error: BaseException) -> None:

@@ -74,7 +74,7 @@ class Outbound:
         policy: OutboundPolicy,
         observe: Observer,
         is_alive: Callable[[], None],
-        is_silent: Callable[[], None],
+        is_silent: Callable[[float], None],
         look_again: Callable[[], None],
     ) -> None:
         self.integration = integration
@@ -211,7 +211,7 @@ class Outbound:
         for stanza in sent.stanzas:
             ack = await self._acks.wait(stanza, until - anyio.current_time())
             if ack is None:
-                self._is_silent()
+                self._is_silent(until - self._policy.ack_timeout)
                 message = f"the gateway took it, but WhatsApp did not confirm it in {self._policy.ack_timeout:g} s"
                 return Death(reason="NoAck", message=message, is_unknown=True)
             if ack < 0:

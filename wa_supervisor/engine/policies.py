@@ -123,7 +123,7 @@ class TypingPolicy:
     """Seconds between refreshes: WhatsApp drops the indicator after about 25, and each costs the gateway 50 ms."""
     longest: float = 60.0
     """Seconds after which it ends without a reply."""
-    off_timeout: float = 5.0
+    off_timeout: float = 2.0
     """Seconds that switching it off may take when everything else is being cancelled."""
 
 

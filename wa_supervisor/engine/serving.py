@@ -76,8 +76,10 @@ class Serving:
         record.restarts += 1
         if record.budget is not None:
             record.budget = record.budget.charged(anyio.current_time())
-        cause = Cause.CRASHED if (record.state, Cause.CRASHED) in TRANSITIONS else Cause.WANTED
-        record.move(cause, "InternalError", f"{type(error).__name__}: {error}", next_in=delay)
+        for cause in (Cause.CRASHED, Cause.WANTED):  # neither leads out of quarantine, which a crash does not end
+            if (record.state, cause) in TRANSITIONS:
+                record.move(cause, "InternalError", f"{type(error).__name__}: {error}", next_in=delay)
+                return
 
     def release(self) -> bool:
         """End a quarantine without a session; say whether there was one."""
@@ -114,7 +116,8 @@ class Serving:
         with anyio.move_on_after(seconds):
             while self._is_still_to_begin() and not self._is_released:
                 await self._standing.bell.wait()
-        if record.state is State.QUARANTINED and (not is_given_up or self._is_released):
+        is_over = not is_given_up or self._is_released or not self._is_still_to_begin()
+        if record.state is State.QUARANTINED and is_over:
             self._end_quarantine(record)
         self._is_released = False
 
@@ -184,7 +187,9 @@ class Serving:
         self.session = None
         now.check()
         record.block("drain", "finishing what is in flight")
-        await now.drain(self._policy.drain_timeout if self._standing.has_lease(fence) else 0.0)
+        if not self._standing.has_lease(fence):
+            record.serving.turn(on=False)  # another daemon may send; handing over is safe all the same
+        await now.drain(self._policy.drain_timeout)
         now.leave(holds=self._has_successor(session))
         await now.finish()
 

@@ -176,8 +176,11 @@ class Session:
     async def drain(self, deadline: float) -> None:
         """End the life and carry what is in flight, for at most `deadline` seconds."""
         self._life_scope.cancel()
-        await self._life_ended.wait()  # it may take one more step before the cancellation reaches it
-        self._record.move(Cause.DRAIN, "Draining", "finishing what is in flight")
+        try:
+            await self._life_ended.wait()  # it may take one more step before the cancellation reaches it
+        finally:
+            if (self._record.state, Cause.DRAIN) in TRANSITIONS:
+                self._record.move(Cause.DRAIN, "Draining", "finishing what is in flight")
         with anyio.move_on_after(deadline):
             await self._inbound.wait_empty()
             await self._outbound.wait_empty()

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from wa_supervisor.domain.errors import GatewayAwayError, LeakedCancellationError, WaSupervisorError
+from wa_supervisor.domain.errors import (
+    GatewayAnswerError,
+    GatewayAwayError,
+    HungError,
+    LeakedCancellationError,
+    WaSupervisorError,
+)
 from wa_supervisor.domain.gateway import SessionAccess, SessionReport, StartOptions
 from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.observations import Observer, Trouble
@@ -65,7 +71,17 @@ class Situation:
         """
         async with self.gate.pacer.turn(is_urgent=is_urgent):
             self._check_gate()
-            return await self.gateway.report(self.access)
+            return await self.ask()
+
+    async def ask(self) -> SessionReport:
+        """Ask the gateway about the session, at once, and let the gate know whether it was answered."""
+        try:
+            report = await self.gateway.report(self.access)
+        except (GatewayAnswerError, HungError):
+            self.gate.report_look(self.integration.id, was_answered=False)
+            raise
+        self.gate.report_look(self.integration.id, was_answered=True)
+        return report
 
     async def poll_page(self, *, is_urgent: bool = False) -> bool:
         """Have the gateway look at the session's page, in turn. Raises `GatewayAwayError` too."""
@@ -83,10 +99,11 @@ class Situation:
         if self.is_in_doubt:
             self.bell.ring()
 
-    def doubt_send(self) -> None:
-        """Take that WhatsApp did not acknowledge a message."""
-        self.vitals.silent_send()
-        self.bell.ring()
+    def doubt_send(self, sent_at: float) -> None:
+        """Take that WhatsApp did not acknowledge a message; one from before it was last connected says nothing now."""
+        if sent_at >= self.vitals.since:
+            self.vitals.silent_send()
+            self.bell.ring()
 
     @property
     def is_proved_alive(self) -> bool:

@@ -155,9 +155,12 @@ class Supervisor:
             keeper.hurry()
         await self._wait_emptied(began + deadline - anyio.current_time())
         left = [part for keeper in self._keepers.values() for part in keeper.give_up()]
+        return (*left, *self._yard.unfinished())
+
+    async def give_leases_back(self) -> None:
+        """Let other daemons have what this one ran: it has drained, and told the last of it."""
         if self._tenancy is not None:
             await self._tenancy.give_back(None)
-        return (*left, *self._yard.unfinished())
 
     def replace_gateways(self, rooms: Sequence[GatewayRoom], defaults: Defaults) -> None:
         """Use these gateways from now on: only sessions of gateways that changed are begun anew."""

@@ -34,7 +34,8 @@ class Vitals:
         """Messages since then that WhatsApp did not acknowledge."""
         self.pages_gone = 0
         """Looks in a row that found its page not connected."""
-        self._watched_since = anyio.current_time()
+        self.since = anyio.current_time()
+        """When it was connected, by the engine's clock."""
         self._counted_at = -math.inf
         self._minutes = 0.0
 
@@ -61,13 +62,13 @@ class Vitals:
         return Evidence(
             pages_gone=self.pages_gone,
             silent_sends=self.silent_sends,
-            silence=max(now - max(self.last_proof, self._watched_since), 0.0),
+            silence=max(now - max(self.last_proof, self.since), 0.0),
             rate=self._rate(),
         )
 
     def _rate(self) -> float:
         """Minutes with traffic a second, when it was last heard."""
-        watched = self._counted_at - self._watched_since
+        watched = self._counted_at - self.since
         if watched < KNOWN_AFTER or self._minutes < ENOUGH:
             return 0.0
         return self._minutes / (REMEMBERED / math.log(2) * (1 - self._faded(watched)))
