@@ -254,7 +254,7 @@ async def test_why_a_gate_closed_is_told_from_what_the_gate_says() -> None:
     gate = open_gate()
     for name in "abc":
         gate.join(IntegrationId(name), gate)
-        gate.report_failure(IntegrationId(name))
+        gate.report_failure(IntegrationId(name), was_healthy=False)
     assert closures() == {"unreachable": 1, "feed": 1, "sessions_failed": 1}
 
 

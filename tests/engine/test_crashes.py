@@ -96,6 +96,7 @@ async def test_a_stop_names_what_does_not_stop_and_does_not_wait_for_it() -> Non
         assert await house.supervisor.drain(100.0) == ("session a: life",)
         assert anyio.current_time() - began < 40
         assert house.states() == {"a": State.STOPPED, "b": State.STOPPED}
+        await house.supervisor.give_leases_back()
         assert not leases.table.kept
 
 

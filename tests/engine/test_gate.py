@@ -63,7 +63,7 @@ class Gateway(Witness):
     def fail(self, *names: IntegrationId) -> None:
         """Let these sessions fail now."""
         for name in names:
-            self.gate.report_failure(name)
+            self.gate.report_failure(name, was_healthy=False)
 
     def go_away(self) -> None:
         """Have nothing answer any more, as somebody finds out."""
@@ -336,7 +336,8 @@ async def test_when_half_and_at_least_three_fail_within_the_window_the_gateway_i
         it.fail(names[failing - 1])
         assert not it.gate.is_open
         assert it.gate.answers
-        assert it.gate.reason == f"{failing} of its {members} sessions failed within 30 s"
+        named = ", ".join(sorted(names[:failing])[:5]) + (", ..." if failing > 5 else "")
+        assert it.gate.reason == f"{failing} of its {members} sessions failed within 30 s ({named})"
         assert it.gate.opens_in == pytest.approx(POLICY.hold_initial)
         assert await it.seconds_closed() == pytest.approx(POLICY.hold_initial)
         assert it.fake.calls["health"] == 0, "it answers, so nobody asks"

@@ -68,7 +68,7 @@ TRANSITIONS: Mapping[tuple[State, Cause], State] = MappingProxyType(
         **_rows((_S.STARTING, _S.AWAITING_LOGIN, _S.RUNNING, _S.DEGRADED), _C.LOGIN_NEEDED, _S.AWAITING_LOGIN),
         **_rows((_S.STARTING, _S.AWAITING_LOGIN, _S.DEGRADED), _C.CONNECTED, _S.RUNNING),
         **_rows((_S.RUNNING, _S.DEGRADED), _C.DOUBT, _S.DEGRADED),
-        **_rows((_S.PENDING, _S.HELD, *_TRYING), _C.FAILED, _S.BACKOFF),
+        **_rows((_S.PENDING, _S.HELD, _S.BACKOFF, *_TRYING), _C.FAILED, _S.BACKOFF),
         **_rows((_S.PENDING, *_TRYING, _S.BACKOFF, _S.HELD), _C.HOLD, _S.HELD),
         **_rows((_S.PENDING, *_TRYING, _S.HELD, _S.QUARANTINED), _C.GIVE_UP, _S.QUARANTINED),
         **_rows((_S.QUARANTINED,), _C.PROBE, _S.PENDING),

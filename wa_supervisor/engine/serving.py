@@ -108,7 +108,9 @@ class Serving:
         """Wait before it is begun anew, unless something else is wanted; long if it crashed too often."""
         record, budget = self._standing.record, self._standing.record.budget
         is_given_up = record.given_up is not None  # before, and a crash does not end that
-        is_spent = budget is not None and budget.is_spent(anyio.current_time())
+        if not self._is_still_to_begin():
+            await anyio.sleep(seconds)  # only the close of what is not wanted any more is owed
+        is_spent = budget is not None and budget.is_spent(anyio.current_time()) and self._is_still_to_begin()
         if is_spent and not is_given_up and (record.state, Cause.GIVE_UP) in TRANSITIONS:
             seconds = self._services.sessions.quarantine_probe * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
             advice = f"to try it now: wa-supervisor release {record.wanted.id}"
