@@ -128,6 +128,7 @@ class Life:
 
     async def _close(self) -> None:
         here = self._here
+        here.record.move(Cause.START, "Closing", "its browser is being closed, to be started anew")
         try:
             await here.gateway.close(here.access)
         except GatewayUnreachableError as error:
