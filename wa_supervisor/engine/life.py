@@ -208,10 +208,10 @@ class Life:
         except (Exception, BaseExceptionGroup) as failure:  # noqa: BLE001  # supervision border: the table says what is done about it
             await anyio.lowlevel.checkpoint_if_cancelled()  # what ends or restarts it in the same moment goes first
             return failure
-        except anyio.get_cancelled_exc_class() as cancellation:
+        except anyio.get_cancelled_exc_class() as cancellation:  # noqa: ASYNC103  # ours is raised as it is
             if is_being_cancelled():
                 raise
-            return LeakedCancellationError(f"a cancellation that nobody gave: {cancellation!r}")
+            return LeakedCancellationError(f"nobody gave it: {cancellation!r}")  # noqa: ASYNC104  # as above
         return None
 
     async def _judge(self, failure: BaseException) -> None:

@@ -84,5 +84,6 @@ class Line:
             except anyio.get_cancelled_exc_class() as error:
                 if is_being_cancelled():
                     raise
-                raise LeakedCancellationError(f"{what} was cancelled, and nobody did it") from error
+                message = f"{what} was cancelled, and nobody did it"
+                raise LeakedCancellationError(message) from error  # noqa: ASYNC104  # ours is raised as it is
         raise HungError(f"{what} neither answered nor failed in {self._limit:g} s")

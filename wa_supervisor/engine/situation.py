@@ -122,7 +122,7 @@ class Situation:
                 await work()
             except WaSupervisorError as failure:
                 error = failure
-            except anyio.get_cancelled_exc_class() as failure:
+            except anyio.get_cancelled_exc_class() as failure:  # noqa: ASYNC103  # ours is raised as it is
                 if is_being_cancelled():
                     raise
                 error = LeakedCancellationError("a cancellation that nobody gave")
