@@ -64,9 +64,9 @@ async def test_a_short_demo_shows_everything_and_leaves_nothing_behind() -> None
         assert "Traceback" not in demo.said
 
 
-async def test_the_shortest_demo_shows_a_scanned_code_and_a_dropped_session_too() -> None:
+async def test_a_short_demo_shows_a_scanned_code_and_a_dropped_session_too() -> None:
     with temporary_files() as folder:
-        async with playing("--for", "0.5s", "--json", "--folder", str(folder / "kept")) as demo:
+        async with playing("--for", "4s", "--json", "--folder", str(folder / "kept")) as demo:
             assert await demo.ended() == 0
             assert demo.result["running"] == 11
         log = (folder / "kept" / "daemon.log").read_text(encoding="utf-8")

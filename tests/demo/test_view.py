@@ -142,7 +142,7 @@ def test_more_sessions_than_rows_do_not_make_the_picture_jump_and_ctrl_c_ends_it
 
 @needs_servers
 def test_a_terminal_that_cannot_move_gets_plain_lines() -> None:
-    with on_terminal("--for", "1s", columns=80, rows=24, term="dumb") as terminal:
+    with on_terminal("--for", "5s", columns=80, rows=24, term="dumb") as terminal:
         assert terminal.finish() == 0
     assert "\x1b" not in terminal.text
     assert "/12 running" in terminal.text
