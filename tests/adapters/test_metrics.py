@@ -117,7 +117,7 @@ EVERYTHING: Sequence[Observation] = (
     ReplySent(integration=ACME, gateway=MAIN, latency=0.3, attempts=3),
     ReplyDead(agent=AgentId("a"), integration=None, gateway=None, reason="NoChat", is_unknown=False),
     EventUnattributed(gateway=MAIN, event="onack"),
-    GatewayChanged(gateway=MAIN, what="gate_closed", message=""),
+    GatewayChanged(gateway=MAIN, what="gate_closed", message="", why="unreachable"),
     Reconciled(seconds=0.01, wanted=3, invalid=1, changed=2, error=None),
     Trouble(where="people", message="no database"),
     Abandoned(integration=ACME, what="send", count=2),

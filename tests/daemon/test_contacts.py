@@ -48,7 +48,7 @@ async def test_a_gate_that_was_refused_before_it_ever_opened_is_told_once() -> N
         for number in range(3):
             room.gate.report_feed(stands=False, reason=f"refused {number}")
             await anyio.sleep(10 * LOOK)
-    assert told == [GatewayChanged(gateway=GatewayName("main"), what="gate_closed", message="refused 0")]
+    assert told == [GatewayChanged(gateway=GatewayName("main"), what="gate_closed", message="refused 0", why="feed")]
 
 
 async def test_a_gate_that_opened_tells_for_itself() -> None:

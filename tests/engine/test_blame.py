@@ -73,6 +73,9 @@ async def test_a_gateway_whose_answers_never_come_is_blamed_however_many_session
         began = anyio.current_time()
         await house.until(lambda: bool(closures(house)))
         assert anyio.current_time() - began < 300
+        assert {told.why for told in house.all_told(GatewayChanged) if told.what == "gate_closed"} == {
+            "sessions_failed"
+        }
         await house.until(lambda: set(house.states().values()) == {State.HELD})
         sick(house).hangs = False
         await house.until(lambda: all_run(house))

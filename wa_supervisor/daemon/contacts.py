@@ -41,4 +41,6 @@ class Contacts:
             self._met.add(room)
         elif room.gate.was_refused:
             self._met.add(room)
-            self._observe(GatewayChanged(gateway=room.name, what="gate_closed", message=room.gate.reason))
+            self._observe(
+                GatewayChanged(gateway=room.name, what="gate_closed", message=room.gate.reason, why=room.gate.why)
+            )

@@ -90,6 +90,8 @@ class GatewayChanged:
     what: str
     """`gate_opened`, `gate_closed`, `feed_connected` or `feed_lost`."""
     message: str
+    why: str = ""
+    """Of a gate that closed, for a label: `unreachable`, `feed` or `sessions_failed`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

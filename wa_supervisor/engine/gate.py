@@ -68,6 +68,8 @@ class Gate:
         self._spacing = anyio.Lock()
         self._next_start = 0.0
         self._reason: str | None = None
+        self.why = ""
+        """Why it is closed, or was last, as one word."""
         self._waiting = 0
         self._news = anyio.Event()
         self._turnstile = Turnstile(policy.admissions)
@@ -161,7 +163,7 @@ class Gate:
 
     def report_unreachable(self, error: GatewayUnreachableError) -> None:
         """Close the gate: nothing answers."""
-        self._close_for(str(error))
+        self._close_for(str(error), "unreachable")
         self._answers.turn(on=False)
         self._decide()
 
@@ -169,7 +171,7 @@ class Gate:
         """Take the word of the event connection."""
         self._feed_stands = stands
         if not stands:
-            self._close_for(reason)
+            self._close_for(reason, "feed")
         self._decide()
 
     def report_failure(self, session: IntegrationId, *, was_healthy: bool) -> None:
@@ -207,7 +209,8 @@ class Gate:
         self._blamed_for = set(failing)
         self.blamed_since = anyio.current_time() - seconds
         self._hold(more=1)
-        self._close_for(f"{len(failing)} of its {len(self._members)} {what} within {seconds:.0f} s ({names}{more})")
+        reason = f"{len(failing)} of its {len(self._members)} {what} within {seconds:.0f} s ({names}{more})"
+        self._close_for(reason, "sessions_failed")
         self._decide()
 
     async def run(self) -> None:
@@ -274,7 +277,7 @@ class Gate:
         try:
             await self._line.health()
         except Exception as error:  # noqa: BLE001  # supervision border: a probe must not end the gateway's room
-            self._close_for(str(error))
+            self._close_for(str(error), "unreachable")
         else:
             self._answered_in(anyio.current_time() - asked)
             self._answers.turn(on=True)
@@ -302,9 +305,9 @@ class Gate:
     def _answered_in(self, seconds: float) -> None:
         self._observe(GatewayAnswered(gateway=self.name, seconds=seconds))
 
-    def _close_for(self, reason: str) -> None:
+    def _close_for(self, reason: str, why: str) -> None:
         if reason != self._reason:
-            self._reason = reason
+            self._reason, self.why = reason, why
             self._tell_news()
 
     def _tell_news(self) -> None:
@@ -329,7 +332,7 @@ class Gate:
         self._hold(more=0)  # before this one is counted: the first costs nothing
         self._closures = self._closures.charged(anyio.current_time())
         self._turnstile.turn_all_away()
-        self._observe(GatewayChanged(gateway=self.name, what="gate_closed", message=self.reason))
+        self._observe(GatewayChanged(gateway=self.name, what="gate_closed", message=self.reason, why=self.why))
         self.on_close()
 
 

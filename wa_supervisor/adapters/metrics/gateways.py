@@ -72,7 +72,7 @@ class Gateways:
             raise ValueError(f"a gateway's change must be one of {', '.join(_CHANGES)}, not {observed.what!r}")
         self._changes.labels(observed.gateway, observed.what).inc()
         if change.get("closed"):
-            self._closures.labels(observed.gateway, _why(observed.message)).inc()
+            self._closures.labels(observed.gateway, observed.why).inc()
         closed, connected = self._state.get(observed.gateway, (False, False))
         self._show(observed.gateway, **{"closed": closed, "connected": connected, **change})
 
@@ -92,13 +92,6 @@ _CHANGES: Mapping[str, Mapping[str, bool]] = {
     "feed_connected": {"connected": True},
     "feed_lost": {"connected": False},
 }
-
-
-def _why(message: str) -> str:
-    """Tell why from the gate's own sentence, the only word there is; a test holds it to what the gate says."""
-    if message.startswith("its events cannot be received"):
-        return "feed"
-    return "sessions_failed" if "sessions failed within" in message else "unreachable"
 
 
 def _gauge(registry: CollectorRegistry, name: str, text: str) -> Gauge:
