@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import cast
 
 from wa_supervisor.domain.message_ids import stanza_of
-from wa_supervisor.domain.messages import InboundMessage, LeftOut, read_message, read_session_name
+from wa_supervisor.domain.messages import InboundMessage, LeftOut, OwnMessage, read_message, read_session_name
 from wa_supervisor.domain.names import GatewayName, SessionName, StanzaId
 
 
@@ -50,7 +50,7 @@ class Ignored:
     event: str
 
 
-GatewayEvent = InboundMessage | LeftOut | LoginOffered | SessionNudged | AckSeen | Ignored
+GatewayEvent = InboundMessage | OwnMessage | LeftOut | LoginOffered | SessionNudged | AckSeen | Ignored
 
 
 def read_event(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:

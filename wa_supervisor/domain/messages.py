@@ -15,8 +15,9 @@ from enum import StrEnum
 from typing import cast
 
 from wa_supervisor.domain.chats import ChatKind, chat_kind, phone_of, read_chat_id
+from wa_supervisor.domain.marks import Place
 from wa_supervisor.domain.message_ids import Identity, MessageId, identity_of, read_message_id, read_stanza
-from wa_supervisor.domain.names import ChatId, GatewayName, SessionName
+from wa_supervisor.domain.names import ChatId, GatewayName, SessionName, StanzaId
 
 MAX_TEXT = 65_536
 """Characters; WhatsApp's own limit."""
@@ -40,6 +41,7 @@ class LeftOutReason(StrEnum):
     UNSUPPORTED_TYPE = "unsupported_type"
     TEXT_TOO_LONG = "text_too_long"
     UNKNOWN_SESSION = "unknown_session"
+    TOO_OLD = "too_old"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,8 @@ class LeftOut:
     session: SessionName | None = None
     detail: str = ""
     """The message type or the like; never a text or a number of a person."""
+    place: Place | None = field(default=None, repr=False)
+    """Where it stands in its chat, if it says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,8 @@ class InboundMessage:
     sent_at: int
     """Seconds since the epoch by WhatsApp's clock; 0 when it did not say."""
     quoted: str | None
+    place: Place = field(repr=False)
+    """Where it stands in its chat."""
 
     @property
     def session(self) -> SessionName:
@@ -84,19 +90,37 @@ class InboundMessage:
         return self.identity.session
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnMessage:
+    """A message of the session's own account: sent by us, by the phone, or by another device."""
+
+    session: SessionName
+    place: Place
+    text: str = field(repr=False)
+    ack: int
+    """WhatsApp's word on it when it was shown; 0 when it said none."""
+
+    @property
+    def stanza(self) -> StanzaId:
+        """WhatsApp's id of it."""
+        return self.place.id.stanza
+
+
 _TEXT_TYPES = frozenset({"chat", "buttons_response", "list_response", "template_button_reply"})
 _MEDIA_TYPES = frozenset({"image", "video", "document", "audio", "ptt", "ptv", "sticker"})
 
 
-def read_message(payload: object, gateway: GatewayName) -> InboundMessage | LeftOut:
-    """Read the payload of one `received-message` event that came from `gateway`."""
+def read_message(
+    payload: object, gateway: GatewayName, *, session: SessionName | None = None
+) -> InboundMessage | OwnMessage | LeftOut:
+    """Read the payload of one `received-message` event that came from `gateway`; `session` if it need not name it."""
     envelope = _object(payload)
     if envelope is None:
-        return LeftOut(reason=LeftOutReason.NOT_AN_OBJECT)
+        return LeftOut(reason=LeftOutReason.NOT_AN_OBJECT, session=session)
     fields = _object(envelope.get("response"))
     if fields is None:
-        return LeftOut(reason=LeftOutReason.NOT_AN_OBJECT)
-    session = read_session_name(fields.get("session") or envelope.get("session"))
+        return LeftOut(reason=LeftOutReason.NOT_AN_OBJECT, session=session)
+    session = session or read_session_name(fields.get("session") or envelope.get("session"))
     if session is None:
         return LeftOut(reason=LeftOutReason.NO_SESSION)
     return _read_fields(fields, session, gateway)
@@ -107,21 +131,27 @@ def read_session_name(value: object) -> SessionName | None:
     return SessionName(value) if isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable() else None
 
 
-def _read_fields(fields: dict[str, object], session: SessionName, gateway: GatewayName) -> InboundMessage | LeftOut:
+def _read_fields(
+    fields: dict[str, object], session: SessionName, gateway: GatewayName
+) -> InboundMessage | OwnMessage | LeftOut:
     message_id = read_message_id(fields.get("id"))
     if message_id is None:
         return LeftOut(reason=LeftOutReason.NO_MESSAGE_ID, session=session)
     chat = _chat_of(fields, message_id)
     if chat is None:
         return LeftOut(reason=LeftOutReason.NO_CHAT, session=session)
+    place = Place(chat=chat, id=message_id, at=_seconds(fields.get("t")) or _seconds(fields.get("timestamp")))
     kind = _word(fields.get("type"))
     text = _text_of(fields, kind)
-    refusal = _refusal(fields, message_id, chat, kind, text)
+    refusal = _refusal_of_chat(chat)
+    if refusal is None and (message_id.from_me or fields.get("fromMe") is True):
+        return OwnMessage(session=session, place=place, text=text, ack=_ack(fields.get("ack")))
+    refusal = refusal or _refusal_of_content(kind, text)
     if refusal is not None:
-        return LeftOut(reason=refusal, session=session, detail=kind)
+        return LeftOut(reason=refusal, session=session, detail=kind, place=place)
     sender = _sender_of(fields, message_id, chat)
     if sender is None:
-        return LeftOut(reason=LeftOutReason.NO_SENDER, session=session, detail=kind)
+        return LeftOut(reason=LeftOutReason.NO_SENDER, session=session, detail=kind, place=place)
     return InboundMessage(
         identity=identity_of(message_id, gateway=gateway, session=session, chat=chat),
         message_id=message_id.serialized,
@@ -129,18 +159,9 @@ def _read_fields(fields: dict[str, object], session: SessionName, gateway: Gatew
         sender=sender,
         text=text,
         type=kind,
-        sent_at=_seconds(fields.get("t")) or _seconds(fields.get("timestamp")),
+        sent_at=place.at,
         quoted=read_stanza(fields.get("quotedStanzaID")),
-    )
-
-
-def _refusal(
-    fields: dict[str, object], message_id: MessageId, chat: ChatId, kind: str, text: str
-) -> LeftOutReason | None:
-    return (
-        _refusal_of_chat(chat)
-        or (LeftOutReason.OWN_MESSAGE if message_id.from_me or fields.get("fromMe") is True else None)
-        or _refusal_of_content(kind, text)
+        place=place,
     )
 
 
@@ -225,3 +246,7 @@ def _seconds(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
     return int(value) if 0 < value < 1e11 else 0
+
+
+def _ack(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

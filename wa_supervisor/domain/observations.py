@@ -88,7 +88,7 @@ class GatewayChanged:
 
     gateway: GatewayName
     what: str
-    """`gate_opened`, `gate_closed`, `feed_connected` or `feed_lost`."""
+    """`gate_opened`, `gate_closed`, `feed_connected`, `feed_lost`, or `feed_let_go` because too much waits for Redis."""
     message: str
     why: str = ""
     """Of a gate that closed, for a label: `unreachable`, `feed` or `sessions_failed`."""
@@ -104,6 +104,75 @@ class Reconciled:
     changed: int
     error: str | None
     """Why the round could not be made, if it could not; what runs goes on with the last known wish."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaughtUp:
+    """A session's chats were compared with what was handled, and what was missed is handed over."""
+
+    integration: IntegrationId
+    gateway: GatewayName
+    cause: str
+    """Why it was behind: `connected`, `reconnected`, `overflow`, `store`, `doubt` or `routine`."""
+    seconds: float
+    chats: int
+    """Chats that were looked into."""
+    recovered: int
+    """Messages that were handed over by it."""
+    too_old: int
+    """Messages that were missed and are older than what is fetched again; they are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FellBehind:
+    """Messages of a session may be missing from now on, until it has caught up."""
+
+    integration: IntegrationId
+    gateway: GatewayName
+    cause: str
+    """As of `CaughtUp`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagesDropped:
+    """Messages to an agent that nobody had heard or read, and that will not be published any more."""
+
+    agent: AgentId
+    count: int
+    reason: str
+    """`length`: the stream is bounded; `age`: they waited too long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentWaiting:
+    """How many messages wait for somebody to listen to an agent's channel; 0 when that is over."""
+
+    agent: AgentId
+    waiting: int
+    published: int
+    """Published now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeSettled:
+    """A send of which nobody knew whether it had its effect, and what was found out."""
+
+    integration: IntegrationId
+    gateway: GatewayName
+    found: str
+    """`sent`, `not_sent` or `unknown`."""
+    by: str
+    """What told: `event`, `ack`, `history`, or `nothing`."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AckTold:
+    """WhatsApp's ack for a message of ours, as it was told to its agent."""
+
+    gateway: GatewayName
+    fate: str
+    """A `wa_supervisor.domain.receipts.Fate`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +255,12 @@ Observation = (
     | GatewayAnswered
     | EventsDropped
     | LeasesChanged
+    | CaughtUp
+    | FellBehind
+    | MessagesDropped
+    | AgentWaiting
+    | OutcomeSettled
+    | AckTold
 )
 
 Observer = Callable[[Observation], None]

@@ -20,6 +20,20 @@ MAX_TEXT = 65_536
 """Characters in one WhatsApp message."""
 
 
+MAX_REPLY_ID = 200
+"""Characters of an agent's own id for a reply that are repeated in receipts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """That a reply was about to be sent, by a daemon that did not live to say what became of it."""
+
+    at: float
+    """Seconds since the epoch."""
+    is_named: bool
+    """Whether the message was named beforehand (`stanza_for`)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncomingReply:
     """A payload as an agent wrote it, and where it came from."""
@@ -28,8 +42,8 @@ class IncomingReply:
     payload: bytes = field(repr=False)
     entry: str | None
     """Id of the stream entry; `None` when it came on the channel."""
-    begun_before: bool = False
-    """The entry was taken up by a daemon that did not live to say what became of it."""
+    begun: Begun | None = None
+    """It was begun before, and never settled: it may have been sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +56,8 @@ class Reply:
     session: str | None
     """The session or integration that the agent asks for, if it does."""
     source: IncomingReply
+    reply_id: str | None = None
+    """What the agent calls the reply; receipts repeat it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,4 +103,12 @@ def _read_fields(fields: dict[str, object], incoming: IncomingReply) -> Reply | 
     session = fields.get("session")
     if session is not None and not isinstance(session, str):
         return BadReply(reason="BadSession", message="session: must be the name of a session")
-    return Reply(agent_id=incoming.agent_id, chat=chat, text=text, session=session or None, source=incoming)
+    reply_id = fields.get("reply_id")
+    return Reply(
+        agent_id=incoming.agent_id,
+        chat=chat,
+        text=text,
+        session=session or None,
+        source=incoming,
+        reply_id=reply_id[:MAX_REPLY_ID] if isinstance(reply_id, str) else None,
+    )

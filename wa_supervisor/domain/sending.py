@@ -7,13 +7,14 @@ without harm; `Unknown`, which must never be repeated blindly, because a person 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
 
 from wa_supervisor.domain.message_ids import stanza_of
-from wa_supervisor.domain.names import StanzaId
+from wa_supervisor.domain.names import AgentId, StanzaId
 
 
 class Repeat(StrEnum):
@@ -54,6 +55,15 @@ class Unknown:
 
 
 SendOutcome = Sent | NotSent | Unknown
+
+
+def stanza_for(agent: AgentId, entry: str) -> StanzaId:
+    """Name the message for an agent's reply: always the same for the same entry, and of WhatsApp's own looks.
+
+    So whoever finds an entry that was begun knows which message to look for. `entry` is unique among the agent's.
+    """
+    digest = hashlib.sha256(f"{agent}\0{entry}".encode("utf-8", "surrogatepass")).hexdigest()
+    return StanzaId(f"3EB0{digest[:18].upper()}")
 
 
 def outcome_of_answer(status: int, body: object) -> SendOutcome:

@@ -87,11 +87,28 @@ class InboundPolicy:
     """How messages go to the agents."""
 
     queue_per_session: int = 1000
-    """Messages of one session that may wait for Redis; a full queue stops reading from the gateway."""
+    """Messages of one session that may wait for hand-over; what comes beyond is left to catching up."""
+    queue_total: int = 20_000
+    """Messages of all sessions that may wait; when as many do, the gateways' event connections are let go, and made
+    again when half of them are handed over."""
     retry_initial: float = 0.2
     """Seconds: upper bound of the first delay before a hand-over is tried again."""
     retry_max: float = 5.0
     """Seconds: cap of that delay. A hand-over is tried until it succeeds."""
+    horizon: float = 86_400.0
+    """Seconds: how old a missed message may be that is still fetched, and how long one may wait in memory. Less than
+    what was handed over is remembered for, so that nothing is handed over twice."""
+    settle: float = 5.0
+    """Seconds after a connection at which is looked a second time: chats may take seconds to load."""
+    routine: float = 900.0
+    """Seconds, jittered by a fifth, between looks for missed messages without any cause: a gateway may lose one by
+    itself."""
+    page: int = 50
+    """Chats or messages asked for at once."""
+    undecrypted: float = 3600.0
+    """Seconds for which a message that could not be decrypted yet keeps its chat's mark before it."""
+    publish_every: float = 1.0
+    """Seconds between looks whether somebody listens to agents for whom messages wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +129,27 @@ class OutboundPolicy:
     """Seconds: cap of that delay."""
     hold_longest: float = 3600.0
     """Seconds that a reply waits for its session to be connected before it becomes a dead letter."""
+    min_gap: float = 0.25
+    """Seconds at least between two sends of one session: people who send like machines are banned."""
+    jitter: float = 0.25
+    """Seconds, drawn anew each time, by which that is longer at most."""
+    per_minute: int = 60
+    """Sends of one session within a minute."""
+    checks_numbers: bool = True
+    """Whether a number that never wrote is looked up before the first message to it."""
+    typing_speed: float = 0.0
+    """Characters a second at which "typing" is shown before a reply is sent; 0: it is sent at once."""
+    typing_longest: float = 8.0
+    """Seconds of that at most."""
+    names_messages: bool = True
+    """Whether messages are named beforehand, so that one whose outcome is unknown can be found exactly."""
+    settle_quiet: float = 200.0
+    """Seconds after a send without an answer until it certainly will not have its effect any more: a hung page of the
+    gateway ends after 180."""
+    settle_failed: float = 3.0
+    """Seconds after an answer that says it failed until it is looked whether it did: the chat may show it late."""
+    settle_longest: float = 1800.0
+    """Seconds after which a send that cannot be settled becomes a dead letter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

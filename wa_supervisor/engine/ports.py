@@ -11,13 +11,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from wa_supervisor.domain.chat_history import ChatRow, Found
 from wa_supervisor.domain.dead_letters import DeadLetter
 from wa_supervisor.domain.gateway import GatewayHealth, SessionAccess, SessionReport, StartOptions
 from wa_supervisor.domain.history import Event
+from wa_supervisor.domain.marks import Mark
 from wa_supervisor.domain.message_ids import Identity
 from wa_supervisor.domain.messages import Sender
-from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, IntegrationId
+from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, IntegrationId, SessionName, StanzaId
 from wa_supervisor.domain.people import Person
+from wa_supervisor.domain.receipts import Receipt, SentMessage
 from wa_supervisor.domain.replies import IncomingReply
 from wa_supervisor.domain.sending import SendOutcome
 from wa_supervisor.domain.status import CommandResult, DaemonStatus, LoginOffer, SessionStatus
@@ -38,6 +41,15 @@ class Wish(Protocol):
         Notifications may be lost, doubled or not allowed by the server: a ring only means "look again". Raises
         `StoreUnavailableError` when the connection is lost; the caller comes back.
         """
+
+
+MayLeave = Callable[[], bool]
+"""Asked at the last instant before a request leaves; no: it does not, and nothing was sent."""
+
+
+def always() -> bool:
+    """Let it leave."""
+    return True
 
 
 class Gateway(Protocol):
@@ -67,12 +79,42 @@ class Gateway(Protocol):
     async def close(self, access: SessionAccess) -> None:
         """Close the session's browser and keep its login. The 500 for a stuck session is success: it resets it."""
 
-    async def send_text(self, access: SessionAccess, chat: ChatId, text: str) -> SendOutcome:
+    async def send_text(
+        self,
+        access: SessionAccess,
+        chat: ChatId,
+        text: str,
+        *,
+        stanza: StanzaId | None = None,
+        may_leave: MayLeave = always,
+    ) -> SendOutcome:
         """Send one text. Expected refusals are outcomes: `Sent`, `NotSent`, `Unknown`.
 
         Connect errors and refused tokens come as `NotSent` too (nothing left), time-outs, broken connections and 5xx
-        as `Unknown`; only cancellation leaves without an outcome.
+        as `Unknown`; only cancellation leaves without an outcome. `stanza` names the message beforehand, so that it can
+        be looked for; a gateway that lists the chat under another id answers 500 to that, and nothing was sent. When
+        `may_leave` says no, just before the first byte of each try, it is `NotSent` with the reason `Superseded`.
         """
+
+    async def chats(self, access: SessionAccess, *, count: int, start: ChatId | None = None) -> Sequence[ChatRow]:
+        """Ask `list-chats` for one page: up to `count` chats of people and groups, the latest active first.
+
+        Pinned chats may come before others. A page begins *with* the chat `start`; an id that the gateway does not know
+        any more begins at the first chat. Rows that cannot be read are left out. Clears no unread marks.
+        """
+
+    async def messages(
+        self, access: SessionAccess, chat: ChatId, *, count: int, after: str | None = None, before: str | None = None
+    ) -> Sequence[Found]:
+        """Ask `get-messages` for up to `count` messages of a chat, oldest first; clears no unread marks.
+
+        `after` and `before` are serialised ids of messages as this chat's history spells them; without either it is the
+        last ones. Every row is given, also those that are not for an agent. Raises `GatewayAnswerError` for a chat or a
+        message that is not (any more) known there: the gateway then answers 401 "Error on open list".
+        """
+
+    async def number_exists(self, access: SessionAccess, chat: ChatId) -> bool:
+        """Ask `check-number-status` about a chat that is a phone number. A no may be a failed look-up of its own."""
 
     async def set_typing(self, access: SessionAccess, chat: ChatId, on: bool) -> None:
         """Show or hide "typing" in a chat."""
@@ -110,6 +152,8 @@ class HandOver:
     payload: bytes = field(repr=False)
     marks_typing: bool
     """Remember, in the same step, that "typing" is about to be shown in the chat."""
+    mark: Mark | None = None
+    """Up to where the chat is handled once this is done, to be remembered in the same step; `None`: as before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,21 +163,70 @@ class HandedOver:
     entry: str
     listeners: int
     """How many heard it on the channel at once."""
+    is_waiting: bool = False
+    """Nobody listened, or older ones wait for that still: it is published, in order, when somebody does."""
+    dropped: int = 0
+    """Older messages of the agent that nobody had read, and that went because the stream is bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenBefore:
-    """It had been handed over before; nothing was done."""
+    """It had been handed over before; nothing was done but to remember its mark."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What became of the messages that wait for somebody to listen to one agent's channel."""
+
+    agent_id: AgentId
+    published: int
+    """Published now, oldest first."""
+    waiting: int
+    """Still waiting."""
+    too_old: int
+    """Given up because they waited too long; they stay in the stream."""
+    lost: int
+    """Gone from the stream, which is bounded, before anybody listened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """Up to where a session's chats were handled."""
+
+    since: float
+    """Seconds since the epoch from which on the session is ours; what is older was never for us."""
+    by_chat: Mapping[ChatId, Mark]
 
 
 class AgentInbox(Protocol):
     """The way to the agents."""
 
     async def hand_over(self, handover: HandOver) -> HandedOver | SeenBefore:
-        """Seen-check, stream, channel, and "this integration owns the chat", as one atomic step.
+        """Seen-check, stream, channel, mark, and "this integration owns the chat", as one atomic step.
 
         May be repeated after a `StoreUnavailableError`: if the first try had its effect, the answer is `SeenBefore`.
+        Published at once if somebody listens and nothing older waits; else it waits for `publish_waiting`, unless the
+        agent reads the stream by a consumer group of its own.
         """
+
+    async def publish_waiting(self) -> Sequence[Published]:
+        """Publish what waits, in order, for those agents to whom somebody listens now; give what became of it.
+
+        Only agents for whom something waited are given. Several daemons may do this at once: nothing is published twice
+        by that. Raises `StoreUnavailableError`.
+        """
+
+    async def marks(self, gateway: GatewayName, session: SessionName, now: float) -> Marks:
+        """Give the session's marks; if it was never seen before, it is ours from `now` (epoch) on.
+
+        Raises `StoreUnavailableError`.
+        """
+
+    async def advance(self, gateway: GatewayName, session: SessionName, mark: Mark) -> None:
+        """Remember a mark without handing anything over. Never goes back. Raises `StoreUnavailableError`."""
+
+    async def forget_marks(self, gateway: GatewayName, session: SessionName, marks: Sequence[Mark]) -> None:
+        """Forget these marks where they have not moved since. Raises `StoreUnavailableError`."""
 
     async def owner_of(self, agent_id: AgentId, chat: ChatId) -> IntegrationId | None:
         """Give the integration that last received a message from `chat` for this agent."""
@@ -155,12 +248,17 @@ class AgentOutbox(Protocol):
         """Deliver what the followed agents say on channel and stream, in each agent's order, until cancelled.
 
         Channel payloads come once and are kept by nobody. Stream entries come at least once until `settle`; one that
-        an earlier daemon took up and never settled comes with `begun_before`. Raises `StoreUnavailableError` when the
+        was begun and never settled, by whichever daemon, comes with `begun`. Raises `StoreUnavailableError` when the
         connection is lost; the caller comes back.
         """
 
-    async def begin(self, reply: IncomingReply) -> None:
-        """Record that a stream entry is about to be sent, so that a crash does not send it twice. No-op for channel."""
+    async def begin(self, reply: IncomingReply, *, is_named: bool) -> MayLeave | None:
+        """Record that a stream entry is about to be sent, so that a crash does not send it twice.
+
+        Gives what to ask before it leaves: whether it certainly still is ours. `None`: it is not, another daemon took it
+        over, and it must not be sent or settled here. `is_named`: whether the message is named beforehand. A reply from
+        the channel may always leave. May be repeated, and then holds for as long again.
+        """
 
     async def undo(self, reply: IncomingReply) -> None:
         """Take `begin` back: it certainly was not sent. No-op for channel payloads."""
@@ -171,8 +269,30 @@ class AgentOutbox(Protocol):
     def give_back(self, reply: IncomingReply) -> None:
         """Return a stream entry whose fate will not be known here: it is delivered again while its agent is followed.
 
-        One that was begun then comes with `begun_before`. No-op for channel payloads.
+        One that was begun then comes with `begun`. No-op for channel payloads.
         """
+
+
+class Receipts(Protocol):
+    """The streams `agent:{id}:receipts`, and the messages that acks may still come for; bounded."""
+
+    async def sent(self, message: SentMessage, receipt: Receipt, ack: int) -> None:
+        """Remember a sent message by its stanza with the ack that it has, and tell the agent.
+
+        Raises `StoreUnavailableError`; repeating tells nothing twice.
+        """
+
+    async def acked(self, gateway: GatewayName, stanza: StanzaId, ack: int, at: float) -> bool:
+        """Tell the agent whose message this is, if it is remembered and the ack is news; say whether it is remembered.
+
+        Several daemons may hear the same ack: it is told once. Raises `StoreUnavailableError`.
+        """
+
+    async def is_ours(self, gateway: GatewayName, stanza: StanzaId) -> bool:
+        """Say whether a message is remembered as sent for some reply. Raises `StoreUnavailableError`."""
+
+    async def tell(self, receipt: Receipt) -> None:
+        """Tell the agent something of a reply that was not sent. Raises `StoreUnavailableError`; may repeat it then."""
 
 
 class DeadLetters(Protocol):
