@@ -6,12 +6,17 @@ from wa_supervisor.adapters.gateway.client import HttpGateway
 from wa_supervisor.adapters.gateway.events import SocketIoEvents
 from wa_supervisor.config import GatewaySettings
 from wa_supervisor.daemon.policies import gate_policy
+from wa_supervisor.daemon.telling import wall
 from wa_supervisor.domain.names import GatewayName
 from wa_supervisor.domain.observations import Observer
+from wa_supervisor.engine.backlog import Backlog
+from wa_supervisor.engine.ports import Receipts
 from wa_supervisor.engine.room import GatewayRoom
 
 
-def build_room(name: str, given: GatewaySettings, observe: Observer) -> GatewayRoom:
+def build_room(
+    name: str, given: GatewaySettings, observe: Observer, *, receipts: Receipts, backlog: Backlog
+) -> GatewayRoom:
     """Give the room of gateway `name`; it hangs up when it ends."""
     client = HttpGateway(
         GatewayName(name),
@@ -23,4 +28,14 @@ def build_room(name: str, given: GatewaySettings, observe: Observer) -> GatewayR
         send_timeout=given.send_timeout,
     )
     events = SocketIoEvents(given.url, socketio_path=given.socketio_path, max_event_bytes=given.max_event_bytes)
-    return GatewayRoom(client, events, gate_policy(given), observe, hang_up=client.aclose, address=given.url)
+    return GatewayRoom(
+        client,
+        events,
+        gate_policy(given),
+        observe,
+        hang_up=client.aclose,
+        address=given.url,
+        receipts=receipts,
+        backlog=backlog,
+        wall=wall,
+    )

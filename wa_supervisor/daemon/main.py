@@ -43,6 +43,7 @@ from wa_supervisor.daemon.supervision import (
 from wa_supervisor.daemon.telling import Telling
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.status import SessionStatus
+from wa_supervisor.engine.backlog import Backlog
 from wa_supervisor.engine.chronicle import Chronicle
 from wa_supervisor.engine.ports import People
 from wa_supervisor.engine.reporter import Reporter
@@ -75,6 +76,8 @@ class Daemon:
         self._telling = Telling(settings, self.statuses)
         self._rooms: Rooms = {}
         self._supervisor: Supervisor | None = None
+        self._store: RedisStore | None = None
+        self._backlog = Backlog(0)
         self._stopping = anyio.Event()
         self._whole = anyio.CancelScope()
         self._reporting = anyio.CancelScope()
@@ -210,12 +213,14 @@ class Daemon:
     ) -> NoReturn:
         # Nothing may wait between building it and running it: a reload reaches the one that runs.
         followed, observe = self._followed, self._telling.observe
-        self._rooms = build_rooms(followed, observe)
+        self._store, self._backlog = store, Backlog(policies.inbound_policy(self._settings).queue_total)
+        self._rooms = build_rooms(followed, store, self._backlog, observe)
         supervisor = self._supervisor = build_supervisor(
             self._settings,
             store=store,
             people=people,
             rooms=self._rooms,
+            backlog=self._backlog,
             defaults=policies.defaults_of(followed),
             observe=observe,
         )
@@ -252,9 +257,9 @@ class Daemon:
     def _follow(self, new: Settings) -> None:
         old = self._followed
         changed = changed_gateways(old, new)
-        if self._supervisor is not None:
+        if self._supervisor is not None and self._store is not None:
             kept = {name: room for name, room in self._rooms.items() if name not in changed}
-            self._rooms = build_rooms(new, self._telling.observe, kept=kept)
+            self._rooms = build_rooms(new, self._store, self._backlog, self._telling.observe, kept=kept)
             self._supervisor.replace_gateways(tuple(self._rooms.values()), policies.defaults_of(new))
         self._followed = new
         if (new.daemon.log_level, new.daemon.log_format) != (old.daemon.log_level, old.daemon.log_format):

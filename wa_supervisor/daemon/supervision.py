@@ -15,6 +15,7 @@ from wa_supervisor.domain.integration import Defaults
 from wa_supervisor.domain.names import GatewayName
 from wa_supervisor.domain.observations import Observer
 from wa_supervisor.domain.status import SessionStatus
+from wa_supervisor.engine.backlog import Backlog
 from wa_supervisor.engine.chronicle import Chronicle
 from wa_supervisor.engine.dead_letter_office import DeadLetterOffice
 from wa_supervisor.engine.people import CachedPeople
@@ -28,25 +29,35 @@ from wa_supervisor.engine.tenancy import Tenancy
 Rooms = Mapping[GatewayName, GatewayRoom]
 
 
-def build_rooms(settings: Settings, observe: Observer, *, kept: Rooms | None = None) -> Rooms:
+def build_rooms(
+    settings: Settings, store: RedisStore, backlog: Backlog, observe: Observer, *, kept: Rooms | None = None
+) -> Rooms:
     """Give a room for every gateway of `settings`: the one in `kept` where it has one, else a new one."""
     there = kept or {}
     return {
-        GatewayName(name): there.get(GatewayName(name)) or build_room(name, given, observe)
+        GatewayName(name): there.get(GatewayName(name))
+        or build_room(name, given, observe, receipts=store.receipts, backlog=backlog)
         for name, given in settings.gateways.items()
     }
 
 
 def build_supervisor(
-    settings: Settings, *, store: RedisStore, people: People | None, rooms: Rooms, defaults: Defaults, observe: Observer
+    settings: Settings,
+    *,
+    store: RedisStore,
+    people: People | None,
+    rooms: Rooms,
+    backlog: Backlog,
+    defaults: Defaults,
+    observe: Observer,
 ) -> Supervisor:
     """Give the supervisor; `settings` are those that only a restart changes."""
     policy = policies.supervisor_policy(settings)
-    return Supervisor(
+    supervisor = Supervisor(
         wish=store.wish,
         commands=store.commands,
         outbox=store.outbox,
-        services=_services(settings, store, people, observe),
+        services=_services(settings, store, people, backlog, observe),
         defaults=defaults,
         rooms=tuple(rooms.values()),
         policy=policy,
@@ -54,6 +65,8 @@ def build_supervisor(
         wall=wall,
         tenancy=Tenancy(store.leases, policy=policy, observe=observe),
     )
+    store.client.on_other_server = supervisor.store_restarted
+    return supervisor
 
 
 def build_reporter(
@@ -90,11 +103,18 @@ def build_chronicle(settings: Settings, store: RedisStore, telling: Telling) -> 
     return chronicle
 
 
-def _services(settings: Settings, store: RedisStore, people: People | None, observe: Observer) -> Services:
+def _services(
+    settings: Settings, store: RedisStore, people: People | None, backlog: Backlog, observe: Observer
+) -> Services:
+    office = DeadLetterOffice(
+        letters=store.dead_letters, outbox=store.outbox, receipts=store.receipts, wall=wall, observe=observe
+    )
     return Services(
         inbox=store.inbox,
         outbox=store.outbox,
-        office=DeadLetterOffice(letters=store.dead_letters, outbox=store.outbox, wall=wall, observe=observe),
+        receipts=store.receipts,
+        backlog=backlog,
+        office=office,
         people=CachedPeople(people, policies.people_policy(settings), observe),
         board=store.board,
         observe=observe,

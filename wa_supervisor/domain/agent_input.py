@@ -1,7 +1,8 @@
 """A message as an agent gets it: the hub's payload, with fields of ours beside it.
 
 A reader of the hub's fields is not disturbed: `text`, `chat_id`, `platform_user_id`, `user_data` and `channel` are as
-they were; `user_source`, `session`, `integration_id`, `message_id`, `message_type`, `sent_at` and `protocol` are added.
+they were; `user_source`, `session`, `integration_id`, `message_id`, `message_type`, `sent_at` and `protocol` are added,
+and `recovered` where the message was missed and fetched later.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ PROTOCOL = 1
 """Version of what agents and the daemon say to each other (docs/protocol.md)."""
 
 
-def agent_input(message: InboundMessage, person: Person, integration: IntegrationId) -> bytes:
+def agent_input(
+    message: InboundMessage, person: Person, integration: IntegrationId, *, is_recovered: bool = False
+) -> bytes:
     """Give the JSON for `agent:{agent_id}:input`."""
     payload: dict[str, object] = {
         "text": message.text,
@@ -32,6 +35,8 @@ def agent_input(message: InboundMessage, person: Person, integration: Integratio
         "sent_at": message.sent_at,
         "protocol": PROTOCOL,
     }
+    if is_recovered:
+        payload["recovered"] = True
     if message.quoted:
         payload["quoted_message"] = message.quoted
     return msgspec.json.encode(payload)

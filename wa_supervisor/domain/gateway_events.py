@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import cast
 
-from wa_supervisor.domain.message_ids import stanza_of
+from wa_supervisor.domain.message_ids import read_message_id
 from wa_supervisor.domain.messages import InboundMessage, LeftOut, OwnMessage, read_message, read_session_name
 from wa_supervisor.domain.names import GatewayName, SessionName, StanzaId
 
@@ -41,6 +41,8 @@ class AckSeen:
 
     stanza: StanzaId
     ack: int
+    is_own: bool
+    """Whether it is about a message that the session sent; else it is one that it received."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +91,10 @@ def _nudge(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:
 def _ack(name: str, payload: object, gateway: GatewayName) -> GatewayEvent:
     del gateway
     fields = cast("dict[str, object]", payload) if isinstance(payload, dict) else {}
-    stanza, ack = stanza_of(fields.get("id")), fields.get("ack")
-    if stanza is None or not isinstance(ack, int) or isinstance(ack, bool):
+    message_id, ack = read_message_id(fields.get("id")), fields.get("ack")
+    if message_id is None or not isinstance(ack, int) or isinstance(ack, bool):
         return Ignored(event=name)
-    return AckSeen(stanza=stanza, ack=ack)
+    return AckSeen(stanza=message_id.stanza, ack=ack, is_own=message_id.from_me)
 
 
 _LOGIN_KINDS = {"qrCode": "qr", "phoneCode": "code"}

@@ -52,6 +52,8 @@ class Unknown:
 
     reason: str
     message: str
+    has_ended: bool = False
+    """Whether the call certainly has ended at the gateway, so that what was not sent by now will not be."""
 
 
 SendOutcome = Sent | NotSent | Unknown
@@ -79,7 +81,8 @@ def outcome_of_answer(status: int, body: object) -> SendOutcome:
     if status == 429:
         return NotSent(reason="TooManyRequests", message=message, repeat=Repeat.LATER)
     # 400 "o numero nao existe" is no proof: with one phone the gateway sends all the same. 500 and the rest neither.
-    return Unknown(reason=f"Http{status}", message=message)
+    # 502, 503 and 504 may be a proxy's: behind it the call may go on.
+    return Unknown(reason=f"Http{status}", message=message, has_ended=status not in {502, 503, 504})
 
 
 def _outcome_of_success(fields: dict[str, object]) -> SendOutcome:
@@ -91,14 +94,16 @@ def _outcome_of_success(fields: dict[str, object]) -> SendOutcome:
     rows = cast("Sequence[object]", sent) if isinstance(sent, list) else [sent]
     models = [cast("dict[str, object]", row) for row in rows if isinstance(row, dict)]
     if not models:
-        return Unknown(reason="UnreadableAnswer", message="the gateway's success names no message")
+        return Unknown(reason="UnreadableAnswer", message="the gateway's success names no message", has_ended=True)
     acks = [_ack(model.get("ack")) for model in models]
     if any(ack is not None and ack < 0 for ack in acks):
-        return Unknown(reason="AckError", message="WhatsApp reported an error for the message")
+        return Unknown(reason="AckError", message="WhatsApp reported an error for the message", has_ended=True)
     stanzas = tuple(stanza for model in models if (stanza := stanza_of(model.get("id"))))
     acknowledged = all(ack is not None and ack >= 1 for ack in acks)
     if not stanzas and not acknowledged:
-        return Unknown(reason="UnreadableAnswer", message="the gateway's success names no message to wait for")
+        return Unknown(
+            reason="UnreadableAnswer", message="the gateway's success names no message to wait for", has_ended=True
+        )
     return Sent(stanzas=stanzas, acknowledged=acknowledged)
 
 

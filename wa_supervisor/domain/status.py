@@ -39,6 +39,8 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     """Seen before and dropped."""
     left_out: int = 0
     """Not for the agent, each with a counted reason."""
+    recovered: int = 0
+    """Of `messages_in`, those that were missed and fetched later."""
     messages_out: int = 0
     """Replies that the gateway took."""
     failed_out: int = 0

@@ -36,6 +36,14 @@ class Acks:
         if len(self._senders) > REMEMBERED:
             self._senders.popitem(last=False)
 
+    def of(self, stanza: StanzaId) -> int:
+        """Give the ack that is known of a message; 0 if none is."""
+        return self._seen.get(stanza, PENDING)
+
+    def is_sent(self, stanza: StanzaId) -> bool:
+        """Whether a message is known to be one that we sent."""
+        return stanza in self._senders
+
     def take(self, stanza: StanzaId, ack: int) -> bool:
         """Take an ack; say whether it is for a message of ours."""
         self._remember(stanza, ack)

@@ -1,4 +1,4 @@
-"""Where a reply that cannot be delivered ends: told, kept with its reason, and only then settled.
+"""Where a reply that cannot be delivered ends: told, kept with its reason, told to its agent, and only then settled.
 
 The order matters: a stream entry is settled after its dead letter is kept, so that a crash between the two leaves the
 entry, and the next daemon finds it. While Redis is away the letter waits for it; only a stop ends that.
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from wa_supervisor.domain.dead_letters import DeadLetter
 from wa_supervisor.domain.errors import TemporaryError
 from wa_supervisor.domain.integration import Integration
-from wa_supervisor.domain.names import ChatId
 from wa_supervisor.domain.observations import Observer, ReplyDead, Trouble
-from wa_supervisor.domain.replies import IncomingReply
-from wa_supervisor.engine.ports import AgentOutbox, DeadLetters
+from wa_supervisor.domain.receipts import Fate, Receipt
+from wa_supervisor.domain.replies import IncomingReply, Reply
+from wa_supervisor.engine.ports import AgentOutbox, DeadLetters, Receipts
 from wa_supervisor.engine.retrying import insist
 
 LONGEST_PAYLOAD = 65_536
@@ -41,9 +41,16 @@ class DeadLetterOffice:
     """Keeps what could not be delivered."""
 
     def __init__(
-        self, *, letters: DeadLetters, outbox: AgentOutbox, wall: Callable[[], float], observe: Observer
+        self,
+        *,
+        letters: DeadLetters,
+        outbox: AgentOutbox,
+        receipts: Receipts,
+        wall: Callable[[], float],
+        observe: Observer,
     ) -> None:
         self._letters = letters
+        self._receipts = receipts
         self._outbox = outbox
         self._wall = wall
         self._observe = observe
@@ -53,7 +60,7 @@ class DeadLetterOffice:
         source: IncomingReply,
         death: Death,
         integration: Integration | None = None,
-        chat: ChatId | None = None,
+        reply: Reply | None = None,
     ) -> None:
         """Keep one reply as a dead letter, tell it, and settle its stream entry. Raises nothing.
 
@@ -70,8 +77,10 @@ class DeadLetterOffice:
                 is_unknown=death.is_unknown,
             )
         )
-        letter = self._letter(source, death, integration, chat)
+        letter = self._letter(source, death, integration, reply)
         if await self._insist(lambda: self._letters.bury(letter), letter, "waits to be kept"):
+            receipt = _receipt(letter, source, reply)
+            await self._insist(lambda: self._receipts.tell(receipt), letter, "waits to be told to its agent")
             if not await self._insist(lambda: self._outbox.settle(source), letter, "waits to be settled"):
                 self._trouble(letter, "is kept, but its reply is not settled: it may come a second time")
         else:
@@ -92,7 +101,7 @@ class DeadLetterOffice:
         self._observe(Trouble(where="dead_letters", message=message, error=error, integration=letter.integration_id))
 
     def _letter(
-        self, source: IncomingReply, death: Death, integration: Integration | None, chat: ChatId | None
+        self, source: IncomingReply, death: Death, integration: Integration | None, reply: Reply | None
     ) -> DeadLetter:
         return DeadLetter(
             at=self._wall(),
@@ -105,6 +114,20 @@ class DeadLetterOffice:
             integration_id=integration.id if integration else None,
             session=integration.session if integration else None,
             gateway=integration.gateway if integration else None,
-            chat_id=chat,
+            chat_id=reply.chat if reply else None,
             payload=source.payload[: 4 * LONGEST_PAYLOAD].decode("utf-8", "replace")[:LONGEST_PAYLOAD],
         )
+
+
+def _receipt(letter: DeadLetter, source: IncomingReply, reply: Reply | None) -> Receipt:
+    return Receipt(
+        agent_id=source.agent_id,
+        status=Fate.UNKNOWN if letter.is_unknown else Fate.FAILED,
+        at=letter.at,
+        chat_id=reply.chat if reply else None,
+        reply_id=reply.reply_id if reply else None,
+        entry=source.entry,
+        session=letter.session,
+        integration_id=letter.integration_id,
+        reason=letter.reason,
+    )

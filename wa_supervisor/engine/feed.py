@@ -4,12 +4,15 @@ One connection per gateway, whatever the number of sessions: the gateway sends e
 connection would only double the work. The feed keeps the connection up with one backoff, reads each event, and gives it
 to the session that it names. An event that names none is matched to a message that we sent, or counted and dropped.
 
-What it does not do: fetch what was missed while the connection was away, or let one session's trouble with an event end
-it for the others. But a session that cannot take a message yet makes all wait: that is the gateway's back-pressure.
+After every connection it tells its sessions that they may have missed something. When too much waits in memory for Redis
+it lets the connection go on purpose, until half of that is handed over: what arrives meanwhile is fetched then.
+
+What it does not do: fetch what was missed, or let one session's trouble with an event end it for the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import anyio
@@ -23,7 +26,7 @@ from wa_supervisor.domain.gateway_events import (
     SessionNudged,
     read_event,
 )
-from wa_supervisor.domain.messages import InboundMessage, LeftOut, LeftOutReason
+from wa_supervisor.domain.messages import InboundMessage, LeftOut, LeftOutReason, OwnMessage
 from wa_supervisor.domain.names import GatewayName, IntegrationId, SessionName
 from wa_supervisor.domain.observations import (
     EventUnattributed,
@@ -33,6 +36,7 @@ from wa_supervisor.domain.observations import (
     Trouble,
 )
 from wa_supervisor.engine.acks import Acks
+from wa_supervisor.engine.backlog import Backlog
 from wa_supervisor.engine.gate import CLOCKS_DISAGREE, Gate
 from wa_supervisor.engine.policies import GatePolicy
 from wa_supervisor.engine.ports import Gateway, GatewayEvents
@@ -53,14 +57,20 @@ class Listener(Protocol):
     def phone(self) -> str | None:
         """Digits that its pairing code is for, if it logs in by one."""
 
-    async def take_message(self, message: InboundMessage) -> None:
-        """Take a message; waits while too many wait already."""
+    def take_message(self, message: InboundMessage) -> None:
+        """Take a message of a person."""
+
+    def take_own(self, message: OwnMessage) -> None:
+        """Take a message that the session's own account sent."""
+
+    def lost_touch(self, cause: str) -> None:
+        """Take that messages may have been missed before what comes next."""
 
     def take_login(self, offer: LoginOffered) -> None:
         """Take a QR or pairing code."""
 
-    def count_left_out(self) -> None:
-        """Count a payload that was not for the agent; it proves the session alive all the same."""
+    def leave_out(self, left_out: LeftOut) -> None:
+        """Take that something was not for the agent; it proves the session alive all the same."""
 
     def look_again(self) -> None:
         """Look at the gateway's status now."""
@@ -77,8 +87,14 @@ class Feed:
         gate: Gate,
         policy: GatePolicy,
         observe: Observer,
+        backlog: Backlog | None = None,
+        tell_ack: Callable[[AckSeen], None] = lambda _: None,
     ) -> None:
+        """`tell_ack` gets every ack for a message that was sent; `backlog` is what waits in memory, over all gateways."""
         self.acks = Acks()
+        self._backlog = backlog
+        self._tell_ack = tell_ack
+        self._listening = anyio.CancelScope()
         self._gateway = gateway
         self._events = events
         self._gate = gate
@@ -136,27 +152,37 @@ class Feed:
         self._stands, self._was_refused = True, False
         self._observe(GatewayChanged(gateway=self.name, what="feed_connected", message=""))
         self._gate.report_feed(stands=True)
+        for listener in self._listeners.values():
+            listener.lost_touch("reconnected")
         self._connected_now.set()
 
     async def deliver(self, name: str, payload: object) -> None:
         """Share out one event."""
         event = read_event(name, payload, self.name)
         try:
-            if not await self._share_out(event):
+            if not self._share_out(event):
                 self._observe(EventUnattributed(gateway=self.name, event=name))
         except Exception as error:  # noqa: BLE001  # supervision border: one event must not end the connection
             self._observe(Trouble(where="feed", message="an event was lost", error=error, gateway=self.name))
+        if self._backlog is not None and self._backlog.is_full:
+            self._listening.cancel()
+            await anyio.lowlevel.checkpoint()
 
-    async def _share_out(self, event: GatewayEvent) -> bool:
+    def _share_out(self, event: GatewayEvent) -> bool:
         """Say whether it is known whose event it is."""
         match event:
             case InboundMessage():
-                await self._deliver_message(event)
+                self._deliver_message(event)
+                return True
+            case OwnMessage():
+                self._deliver_own(event)
                 return True
             case LeftOut():
                 self._leave_out(event)
                 return True
             case AckSeen():
+                if event.is_own:
+                    self._tell_ack(event)
                 return self.acks.take(event.stanza, event.ack)
             case LoginOffered():
                 return self._deliver_login(event)
@@ -173,7 +199,9 @@ class Feed:
             await self._gate.wait_answers()
         why = "the event connection ended"
         try:
-            await self._events.listen(self, EVENT_NAMES)
+            with anyio.CancelScope() as self._listening:
+                await self._events.listen(self, EVENT_NAMES)
+            why = "too much waits for Redis: let go on purpose, and made again when half of it is handed over"
         except FeedLostError as error:
             why = str(error)
             self._was_refused = not self._stands
@@ -181,17 +209,28 @@ class Feed:
         finally:
             if self._stands:
                 self._stands = False
-                self._observe(GatewayChanged(gateway=self.name, what="feed_lost", message=why))
+                what = "feed_let_go" if self._listening.cancelled_caught else "feed_lost"
+                self._observe(GatewayChanged(gateway=self.name, what=what, message=why))
+        if self._backlog is not None:
+            await self._backlog.wait_room()
 
-    async def _deliver_message(self, message: InboundMessage) -> None:
+    def _deliver_message(self, message: InboundMessage) -> None:
         listener = self._listeners.get(message.session)
         held = self._held.get(message.session)
         if listener is not None:
-            await listener.take_message(message)
+            listener.take_message(message)
         elif held is not None and len(held) < MOST_HELD:
             held.append(message)
         else:
             self._count_unknown(message)
+
+    def _deliver_own(self, message: OwnMessage) -> None:
+        listener = self._listeners.get(message.session)
+        if listener is not None:
+            listener.take_own(message)
+        reason = LeftOutReason.OWN_MESSAGE.value
+        name = listener.id if listener else None
+        self._observe(MessageLeftOut(gateway=self.name, reason=reason, detail="", integration=name))
 
     def _count_unknown(self, message: InboundMessage) -> None:
         reason = LeftOutReason.UNKNOWN_SESSION.value
@@ -200,7 +239,7 @@ class Feed:
     def _leave_out(self, left_out: LeftOut) -> None:
         listener = self._listeners.get(left_out.session) if left_out.session else None
         if listener is not None:
-            listener.count_left_out()
+            listener.leave_out(left_out)
         self._observe(
             MessageLeftOut(
                 gateway=self.name,

@@ -74,6 +74,8 @@ class Gate:
         self._news = anyio.Event()
         self._turnstile = Turnstile(policy.admissions)
         self.pacer = Pacer(policy.poll_share, self._answered_in)
+        self.catch_up_pacer = Pacer(policy.catch_up_share, lambda _: None)
+        self._catching_up = anyio.CapacityLimiter(policy.catch_ups_at_once)
         self.blamed_since = math.inf
         """Failures of its sessions since then are the gateway's, by the engine's clock."""
         self.on_close: Callable[[], None] = lambda: None
@@ -245,6 +247,12 @@ class Gate:
             finally:
                 self._waiting -= 1
             await self._keep_distance()
+            yield
+
+    @asynccontextmanager
+    async def catching_up(self) -> AsyncIterator[None]:
+        """Wait for a turn to fetch what a session has missed, and keep it meanwhile."""
+        async with _one_of(self._catching_up):
             yield
 
     async def began_at(self) -> float:

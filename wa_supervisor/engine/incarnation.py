@@ -58,7 +58,7 @@ class Incarnation:
         """Take what waits at the gateway's feed for this session, and what the gateway reports from now on."""
         session = self.session
         for message in session.room.feed.join(session.integration.session, session):
-            await session.take_message(message)
+            session.take_message(message)
 
     def check(self) -> None:
         """Raise `CrashError` if it ended although nobody asked it to."""

@@ -99,6 +99,11 @@ class Keeper:
         """Look again: something else than the wish may have changed, such as the lease."""
         self._standing.bell.ring()
 
+    def store_restarted(self) -> None:
+        """Take that the store may have forgotten the last that it was told."""
+        if self._serving.incarnation is not None:
+            self._serving.incarnation.session.store_restarted()
+
     def gateways_changed(self) -> None:
         """Look whether the session's gateway is still the same; what a new one reports meanwhile waits there."""
         self._serving.gateways_changed()

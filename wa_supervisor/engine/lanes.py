@@ -41,11 +41,14 @@ class Lanes(Generic[K, T]):
         bound: int,
         side_by_side: int,
         on_error: Callable[[BaseException], None],
+        on_count: Callable[[int], None] = lambda _: None,
     ) -> None:
+        """`on_count` is told by how much the number of items has changed."""
         self._work = work
         self._bound = bound
         self._limit = anyio.CapacityLimiter(side_by_side)
         self._on_error = on_error
+        self._on_count = on_count
         self._lanes: dict[K, deque[T]] = {}
         self._count = 0
         self._moved = anyio.Event()
@@ -78,7 +81,7 @@ class Lanes(Generic[K, T]):
             raise LanesOverError("nothing is taken any more")
         if self._count >= self._bound:
             raise LanesFullError(f"{self._count} items wait already")
-        self._count += 1
+        self._counted(1)
         lane = self._lanes.get(key)
         if lane is not None:
             lane.append(item)
@@ -103,7 +106,7 @@ class Lanes(Generic[K, T]):
         rest = [(key, item) for key, lane in self._lanes.items() for item in lane]
         for lane in self._lanes.values():  # emptied, not replaced: a task may still hold it
             lane.clear()
-        self._count -= len(rest)
+        self._counted(-len(rest))
         self._tell_moved()
         return rest
 
@@ -126,8 +129,12 @@ class Lanes(Generic[K, T]):
             self._on_error(error)
         except Exception as error:  # noqa: BLE001  # supervision border: one item must not end its lane
             self._on_error(error)
-        self._count -= 1
+        self._counted(-1)
         self._tell_moved()
+
+    def _counted(self, change: int) -> None:
+        self._count += change
+        self._on_count(change)
 
     def _tell_moved(self) -> None:
         self._moved.set()

@@ -261,7 +261,10 @@ class Life:
         async with here.gate.passage(self._waiting_since) as may_pass:
             if not may_pass:
                 return
+            here.lost_touch("connected")
             look = await first_look(here)
+        if not look.has_page:
+            here.lost_touch("started")
         await bring_up(here, look)
         if not here.gate.is_open:
             return

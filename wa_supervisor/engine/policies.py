@@ -76,6 +76,10 @@ class GatePolicy:
     """Seconds after which a closure of the gate counts half."""
     poll_share: float = 0.25
     """Share of the gateway's time that polls may take: they slow down as its answers do."""
+    catch_up_share: float = 0.5
+    """Share of the gateway's time that fetching what was missed may take: people wait for it."""
+    catch_ups_at_once: int = 6
+    """Sessions that fetch what they missed at the same time: better some are done soon than all late."""
     reconnect_initial: float = 1.0
     """Seconds: upper bound of the first, fully jittered, delay before the event connection is made again."""
     reconnect_max: float = 30.0

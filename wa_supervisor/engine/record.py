@@ -35,6 +35,7 @@ class Counters:
     messages_in: int = 0
     duplicates: int = 0
     left_out: int = 0
+    recovered: int = 0
     messages_out: int = 0
     failed_out: int = 0
     last_in_at: float | None = None

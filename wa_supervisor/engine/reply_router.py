@@ -11,6 +11,7 @@ nobody else keeps, becomes a dead letter.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import anyio
@@ -33,9 +34,9 @@ ASK_FOR = 10.0
 """Seconds after which a reply whose chat's owner cannot be learned becomes a dead letter: one key that Redis refuses
 must not hold up every agent."""
 
-INTERRUPTED = Death(
-    reason="Interrupted", message="a daemon or session ended while sending it: it may have been sent", is_unknown=True
-)
+MAY_BE = "a daemon or session ended while sending it, so it may have been sent"
+
+INTERRUPTED = Death(reason="Interrupted", message=MAY_BE, is_unknown=True)
 STOPPED = Death(reason="Stopped", message="the daemon stopped, or lost Redis, before it was known whose chat it is")
 NO_SESSION = Death(reason="NoSession", message="the agent has no session that runs or is coming up")
 NO_OWNER = Death(
@@ -94,9 +95,7 @@ class ReplyRouter:
     async def deliver(self, incoming: IncomingReply) -> None:
         """Take one payload of an agent. Raises `StoreUnavailableError`; it may then come again."""
         reply = read_reply(incoming)
-        if incoming.begun_before:
-            await self._office.bury(incoming, INTERRUPTED, chat=reply.chat if isinstance(reply, Reply) else None)
-        elif isinstance(reply, Reply):
+        if isinstance(reply, Reply):
             await self._route(reply)
         elif isinstance(reply, BadReply):
             await self._office.bury(incoming, Death(reason=reply.reason, message=reply.message))
@@ -109,10 +108,12 @@ class ReplyRouter:
         except anyio.get_cancelled_exc_class():
             if reply.source.entry is None:
                 with anyio.move_on_after(RECORD_TIMEOUT, shield=True):
-                    await self._office.bury(reply.source, STOPPED, chat=reply.chat)
+                    await self._office.bury(reply.source, STOPPED, reply=reply)
             raise
         if isinstance(found, Death):
-            await self._office.bury(reply.source, found, chat=reply.chat)
+            # One that was begun may have been sent, and no session is there that could find out.
+            found = found if reply.source.begun is None else replace(INTERRUPTED, message=f"{found.message}; {MAY_BE}")
+            await self._office.bury(reply.source, found, reply=reply)
         else:
             await found.take_reply(reply)
 

@@ -10,11 +10,13 @@ import anyio
 
 from wa_supervisor.domain.names import GatewayName
 from wa_supervisor.domain.observations import Observer, Trouble
+from wa_supervisor.engine.ack_teller import AckTeller
+from wa_supervisor.engine.backlog import Backlog
 from wa_supervisor.engine.crash import CrashError, cause_of, crashing
 from wa_supervisor.engine.feed import Feed
 from wa_supervisor.engine.gate import Gate
 from wa_supervisor.engine.policies import GatePolicy
-from wa_supervisor.engine.ports import Gateway, GatewayEvents
+from wa_supervisor.engine.ports import Gateway, GatewayEvents, Receipts
 from wa_supervisor.engine.retrying import keep_doing
 
 HANG_UP_TIMEOUT = 3.0
@@ -33,7 +35,11 @@ class GatewayRoom:
         *,
         hang_up: Callable[[], Awaitable[None]] | None = None,
         address: str = "",
+        receipts: Receipts | None = None,
+        backlog: Backlog | None = None,
+        wall: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """`wall` gives seconds since the epoch, for receipts; without `receipts` acks are told to nobody."""
         self.gateway = gateway
         self.address = address
         """Where the gateway is: a room at another address is another server, with browsers of its own."""
@@ -44,7 +50,16 @@ class GatewayRoom:
         self._users = 0
         self._unused = anyio.Event()
         self.gate = Gate(gateway, policy, observe)
-        self.feed = Feed(gateway=gateway, events=events, gate=self.gate, policy=policy, observe=observe)
+        self._teller = None if receipts is None else AckTeller(self.name, receipts, wall=wall, observe=observe)
+        self.feed = Feed(
+            gateway=gateway,
+            events=events,
+            gate=self.gate,
+            policy=policy,
+            observe=observe,
+            backlog=backlog,
+            tell_ack=self._teller.take if self._teller is not None else lambda _: None,
+        )
         self._scope = anyio.CancelScope()
         self._feed_scope = anyio.CancelScope()
 
@@ -102,6 +117,8 @@ class GatewayRoom:
         async with anyio.create_task_group() as tasks:
             if self._listens:
                 tasks.start_soon(self._run_feed)
+            if self._teller is not None:
+                tasks.start_soon(self._teller.run)
             await self.gate.run()
 
     async def _run_feed(self) -> None:

@@ -14,22 +14,26 @@ import anyio
 from wa_supervisor.domain.gateway_events import LoginOffered
 from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.lifecycle import TRANSITIONS, Cause, State
-from wa_supervisor.domain.messages import InboundMessage
+from wa_supervisor.domain.messages import InboundMessage, LeftOut, LeftOutReason, OwnMessage
 from wa_supervisor.domain.names import AgentId, IntegrationId
-from wa_supervisor.domain.observations import Observer
+from wa_supervisor.domain.observations import FellBehind, Observer
 from wa_supervisor.domain.replies import Reply
 from wa_supervisor.domain.status import LoginOffer
 from wa_supervisor.domain.succession import must_close, needs_new_life
+from wa_supervisor.engine.backlog import Backlog
+from wa_supervisor.engine.catch_up import CatchUp
 from wa_supervisor.engine.dead_letter_office import DeadLetterOffice
+from wa_supervisor.engine.gap import Gap
 from wa_supervisor.engine.inbound import Inbound
 from wa_supervisor.engine.life import Life, Restart
 from wa_supervisor.engine.line import Line
 from wa_supervisor.engine.outbound import Outbound
 from wa_supervisor.engine.people import CachedPeople
 from wa_supervisor.engine.policies import InboundPolicy, OutboundPolicy, SessionPolicy, TypingPolicy
-from wa_supervisor.engine.ports import AgentInbox, AgentOutbox, StatusBoard
+from wa_supervisor.engine.ports import AgentInbox, AgentOutbox, Receipts, StatusBoard
 from wa_supervisor.engine.record import Record
 from wa_supervisor.engine.room import GatewayRoom
+from wa_supervisor.engine.settling import Settling
 from wa_supervisor.engine.situation import Situation
 from wa_supervisor.engine.typing_indicator import TypingIndicator
 
@@ -40,6 +44,8 @@ class Services:
 
     inbox: AgentInbox
     outbox: AgentOutbox
+    receipts: Receipts
+    backlog: Backlog
     office: DeadLetterOffice
     people: CachedPeople
     board: StatusBoard
@@ -69,7 +75,9 @@ class Session:
             policy=services.sessions,
             put_login_up=lambda offer: services.board.offer_login(integration.id, offer),
             observe=services.observe,
+            lost_touch=self.lost_touch,
         )
+        self._gap = Gap("connected", tell_open=self._tell_behind)
         self._typing = TypingIndicator(
             integration=integration.id,
             access=self._here.access,
@@ -80,7 +88,9 @@ class Session:
             observe=services.observe,
         )
         self._inbound = self._make_inbound(integration)
+        self._settling = self._make_settling(integration)
         self._outbound = self._make_outbound(integration)
+        self._catch_up = self._make_catch_up(integration)
         self._life = Life(self._here, on_running=self._typing.switch_off_leftovers)
 
     def __repr__(self) -> str:
@@ -119,10 +129,15 @@ class Session:
             tasks.start_soon(self._run_part, "outbound", self._outbound.run)
             try:
                 with self._life_scope:
-                    await self._run_part("life", self._life.keep)
+                    await self._live()
             finally:
                 self._life_ended.set()
             await anyio.sleep_forever()  # draining: what waits is carried on
+
+    async def _live(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._run_part, "catch_up", self._catch_up.run)
+            await self._run_part("life", self._life.keep)
 
     def unfinished(self) -> tuple[str, ...]:
         """Name its parts that have not ended."""
@@ -146,6 +161,8 @@ class Session:
         self._record.wanted = integration
         self._inbound.integration = integration
         self._outbound.integration = integration
+        self._settling.integration = integration
+        self._catch_up.integration = integration
         self._typing.access = self._here.access
         self._record.touched()
         is_quarantined = self._record.state is State.QUARANTINED
@@ -190,10 +207,27 @@ class Session:
         with anyio.move_on_after(deadline):
             await self._inbound.wait_empty()
 
-    async def take_message(self, message: InboundMessage) -> None:
-        """Take a message of a person; waits while too many wait already."""
+    def take_message(self, message: InboundMessage) -> None:
+        """Take a message of a person."""
         self._here.prove_alive()
-        await self._inbound.take(message)
+        self._inbound.take(message)
+
+    def take_own(self, message: OwnMessage) -> None:
+        """Take a message that the session's own account sent: it proves it alive, and may settle a send."""
+        self._here.prove_alive()
+        self._outbound.own_seen(message)
+        self._inbound.pass_by(message.place)
+        self._record.traffic.left_out += 1
+        self._record.touched()
+
+    def lost_touch(self, cause: str) -> None:
+        """Take that messages may have been missed before what comes next."""
+        self._gap.open(cause)
+
+    def store_restarted(self) -> None:
+        """Take that the store may have forgotten the last that it was told."""
+        self._inbound.store_restarted()
+        self._gap.open("store")
 
     async def take_reply(self, reply: Reply) -> None:
         """Take a reply of the agent."""
@@ -210,9 +244,12 @@ class Session:
             self._here.login_code = LoginOffer(kind="code", data=offer.data, offered_at=self._record.now)
         self.look_again()
 
-    def count_left_out(self) -> None:
-        """Count a payload that was not for the agent; it proves the session alive all the same."""
+    def leave_out(self, left_out: LeftOut) -> None:
+        """Take that something was not for the agent; it proves the session alive all the same."""
         self._here.prove_alive()
+        if left_out.place is not None:
+            is_undecrypted = left_out.reason is LeftOutReason.AWAITING_DECRYPTION
+            self._inbound.pass_by(left_out.place, is_undecrypted=is_undecrypted)
         self._record.traffic.left_out += 1
         self._record.touched()
 
@@ -228,6 +265,8 @@ class Session:
             people=services.people,
             inbox=services.inbox,
             typing=self._typing,
+            gap=self._gap,
+            backlog=services.backlog,
             policy=services.inbound,
             observe=services.observe,
         )
@@ -239,8 +278,11 @@ class Session:
             record=self._record,
             gateway=self._line,
             acks=self._room.feed.acks,
+            inbox=services.inbox,
             outbox=services.outbox,
+            receipts=services.receipts,
             office=services.office,
+            settling=self._settling,
             typing=self._typing,
             policy=services.outbound,
             observe=services.observe,
@@ -248,3 +290,35 @@ class Session:
             is_silent=self._here.doubt_send,
             look_again=self.look_again,
         )
+
+    def _make_settling(self, integration: Integration) -> Settling:
+        services = self._services
+        return Settling(
+            integration=integration,
+            gateway=self._line,
+            gate=self._room.gate,
+            acks=self._room.feed.acks,
+            receipts=services.receipts,
+            policy=services.outbound,
+            settle=services.inbound.settle,
+            observe=services.observe,
+        )
+
+    def _make_catch_up(self, integration: Integration) -> CatchUp:
+        services = self._services
+        return CatchUp(
+            integration=integration,
+            record=self._record,
+            gateway=self._line,
+            gate=self._room.gate,
+            inbox=services.inbox,
+            inbound=self._inbound,
+            gap=self._gap,
+            policy=services.inbound,
+            observe=services.observe,
+            own_seen=self._settling.own_seen,
+        )
+
+    def _tell_behind(self, cause: str) -> None:
+        integration = self.integration
+        self._services.observe(FellBehind(integration=integration.id, gateway=integration.gateway, cause=cause))

@@ -41,6 +41,8 @@ class Situation:
     policy: SessionPolicy
     put_login_up: Callable[[LoginOffer | None], Awaitable[None]]
     observe: Observer
+    lost_touch: Callable[[str], None] = lambda _: None
+    """Told, with a cause, when messages may have been missed before what comes next."""
     bell: Bell = field(default_factory=Bell)
     """Rung when somebody knows that a look at the gateway is worth it now."""
     vitals: Vitals = field(default_factory=Vitals)

@@ -29,6 +29,7 @@ from wa_supervisor.engine.keeper import Keeper
 from wa_supervisor.engine.orders import Orders
 from wa_supervisor.engine.policies import SupervisorPolicy
 from wa_supervisor.engine.ports import AgentOutbox, Commands, Lease, Wish
+from wa_supervisor.engine.publishing import Publishing
 from wa_supervisor.engine.record import Record
 from wa_supervisor.engine.reply_router import ReplyRouter
 from wa_supervisor.engine.retrying import keep_doing, patient
@@ -77,6 +78,7 @@ class Supervisor:
         self._yard = Yard()
         self._guarding = Guarding(policy, observe)
         self._router = ReplyRouter(inbox=services.inbox, outbox=outbox, office=services.office, observe=observe)
+        self._publishing = Publishing(services.inbox, services.inbound, observe)
         self._keepers: dict[IntegrationId, Keeper] = {}
         orders = Orders(keepers=self._keepers, guarding=self._guarding, reconcile_soon=self._bell.ring, wall=wall)
         self._commanding = Commanding(
@@ -114,6 +116,7 @@ class Supervisor:
             await tasks.start(self._reconcile_for_ever)
             tasks.start_soon(self._commanding.run)
             tasks.start_soon(self._hear_agents)
+            tasks.start_soon(self._publishing.run)
             task_status.started()
         raise AssertionError("the supervisor ends by cancellation only")  # pragma: no cover  # for the type checker
 
@@ -156,6 +159,11 @@ class Supervisor:
         await self._wait_emptied(began + deadline - anyio.current_time())
         left = [part for keeper in self._keepers.values() for part in keeper.give_up()]
         return (*left, *self._yard.unfinished())
+
+    def store_restarted(self) -> None:
+        """Take that the store is another one than before, or began anew: it may have forgotten the last it was told."""
+        for keeper in self._keepers.values():
+            keeper.store_restarted()
 
     async def give_leases_back(self) -> None:
         """Let other daemons have what this one ran: it has drained, and told the last of it."""

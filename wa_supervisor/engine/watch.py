@@ -123,6 +123,7 @@ class Watch:
         self._suspected_at = None
         if self._here.is_in_doubt:
             self._here.is_in_doubt = False
+            self._here.lost_touch("doubt")
             self._here.record.move(Cause.CONNECTED, "Connected", "connected, as it looks again")
 
 

@@ -1,0 +1,231 @@
+"""Settling: a send of which nobody knows whether it had its effect is looked for before anything is repeated.
+
+WhatsApp's own word comes first: an ack, or the own message among the events. Else the chat's history is read. A message
+that is there was sent; one that is there but not acknowledged yet may still go out. One that is not there was not sent,
+if two looks some seconds apart do not find it and the call that should have sent it certainly has ended: an answer
+that said it failed, a gateway that began anew since, or enough time.
+
+A message that was named beforehand is found by its name. Any other is found by its text among the own messages since
+the send began, leaving out those that are known to be something else's.
+
+What it does not do: send. Whoever asks gets what was found and decides.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+import anyio
+
+from wa_supervisor.domain.chat_history import Found
+from wa_supervisor.domain.errors import GatewayAnswerError, GatewayTimeoutError, WaSupervisorError
+from wa_supervisor.domain.integration import Integration
+from wa_supervisor.domain.messages import OwnMessage
+from wa_supervisor.domain.names import ChatId, StanzaId
+from wa_supervisor.domain.observations import Observer, OutcomeSettled
+from wa_supervisor.engine.acks import Acks
+from wa_supervisor.engine.gate import Gate
+from wa_supervisor.engine.line import Line
+from wa_supervisor.engine.policies import OutboundPolicy
+from wa_supervisor.engine.ports import Receipts
+from wa_supervisor.engine.situation import access_of
+
+REMEMBERED = 500
+"""Own messages of one session that are remembered from its events: minutes of a busy one."""
+
+CLOCKS_APART = 5
+"""Seconds by which WhatsApp's clock may be behind this machine's."""
+
+PAGE, PAGES = 20, 5
+"""Messages of the chat read at once, and pages read at most: the send was the last thing that happened there."""
+
+FIRST_LOOK, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds before the first look at the history, and the longest pause between two; each is twice the one before."""
+
+
+class Verdict(Enum):
+    """What is known of a send."""
+
+    SENT = "sent"
+    ABSENT = "not_sent"
+    OPEN = "unknown"
+    """Not settled yet."""
+    REFUSED = "refused"
+    """WhatsApp reported an error for it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Doubt:
+    """A send of which nobody knows whether it had its effect."""
+
+    chat: ChatId
+    text: str = field(repr=False)
+    stanza: StanzaId | None
+    """The message's name, if it had one."""
+    began: float
+    """When it was sent, by the engine's clock."""
+    began_at: float
+    """The same in seconds since the epoch."""
+    ended_by: float
+    """When it certainly can have no effect any more, by the engine's clock."""
+    absent_since: float | None = None
+    """Since when, by the engine's clock, looks do not find it although the call has ended."""
+    pause: float = FIRST_LOOK
+    found: StanzaId | None = None
+    """Which message it turned out to be."""
+
+
+class Settling:
+    """Finds out for one session."""
+
+    def __init__(
+        self,
+        *,
+        integration: Integration,
+        gateway: Line,
+        gate: Gate,
+        acks: Acks,
+        receipts: Receipts,
+        policy: OutboundPolicy,
+        settle: float,
+        observe: Observer,
+    ) -> None:
+        """`settle`: seconds that a chat may take to show a message."""
+        self.integration = integration
+        self._gateway = gateway
+        self._gate = gate
+        self._acks = acks
+        self._receipts = receipts
+        self._policy = policy
+        self._settle = settle
+        self._observe = observe
+        self._own: OrderedDict[StanzaId, OwnMessage] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Settling {self.integration.id}>"
+
+    def own_seen(self, message: OwnMessage) -> None:
+        """Remember an own message that the gateway showed."""
+        self._own[message.stanza] = message
+        if message.ack:
+            self._acks.take(message.stanza, message.ack)
+        if len(self._own) > REMEMBERED:
+            self._own.popitem(last=False)
+
+    async def look(self, doubt: Doubt) -> Verdict:
+        """Wait a while for WhatsApp's word, then look at the chat. Raises nothing that the next look may not mend."""
+        verdict, by = await self._word_on(doubt), "ack"
+        if verdict is Verdict.OPEN:
+            verdict, by = await self._look_at_history(doubt), "history"
+        if verdict is not Verdict.OPEN:
+            self._tell(doubt, verdict, by)
+        return verdict
+
+    def give_up(self, doubt: Doubt) -> None:
+        """Say that it could not be settled."""
+        self._tell(doubt, Verdict.OPEN, "nothing")
+
+    async def _word_on(self, doubt: Doubt) -> Verdict:
+        pause = min(doubt.pause, max(FIRST_LOOK, doubt.ended_by - anyio.current_time()))
+        doubt.pause = min(2 * doubt.pause, LONGEST_PAUSE)
+        stanza = doubt.stanza or await self._stanza_among_own(doubt)
+        if stanza is None:
+            await anyio.sleep(pause)
+            stanza = await self._stanza_among_own(doubt)
+        if stanza is None:
+            return Verdict.OPEN
+        ack = await self._acks.wait(stanza, pause)
+        return Verdict.OPEN if ack is None else self._found(doubt, stanza, ack)
+
+    async def _stanza_among_own(self, doubt: Doubt) -> StanzaId | None:
+        return await self._stanza_among(doubt, [own for own in self._own.values() if own.place.chat == doubt.chat])
+
+    async def _stanza_among(self, doubt: Doubt, own: Sequence[OwnMessage]) -> StanzaId | None:
+        """Give the stanza of the one that has the text, the last one first, if it is nothing else's."""
+        for message in reversed(own):
+            if message.text.strip() != doubt.text.strip() or message.place.at < doubt.began_at - CLOCKS_APART:
+                continue
+            if not self._acks.is_sent(message.stanza) and not await self._is_recorded(message.stanza):
+                return message.stanza
+        return None
+
+    async def _is_recorded(self, stanza: StanzaId) -> bool:
+        return await self._receipts.is_ours(self.integration.gateway, stanza)
+
+    async def _look_at_history(self, doubt: Doubt) -> Verdict:
+        began = anyio.current_time()
+        try:
+            own = await self._own_messages(doubt)
+        except GatewayTimeoutError:
+            return Verdict.OPEN
+        except GatewayAnswerError:
+            own = await self._of_unread_chat(doubt)
+        except WaSupervisorError:
+            return Verdict.OPEN
+        if own is None:
+            return Verdict.OPEN
+        stanza = doubt.stanza or await self._stanza_among(doubt, own)
+        there = next((message for message in own if message.stanza == stanza), None)
+        if there is not None:
+            return self._found(doubt, there.stanza, there.ack)
+        return await self._absent(doubt, began)
+
+    async def _own_messages(self, doubt: Doubt) -> list[OwnMessage] | None:
+        """Give the own messages of the chat since the send began."""
+        access, found = access_of(self.integration), list[Found]()
+        before: str | None = None
+        for _ in range(PAGES):
+            page = await self._gateway.messages(access, doubt.chat, count=PAGE, before=before)
+            places = [each.place for each in page if each.place is not None]
+            found = [*page, *found]
+            is_far_enough = bool(places) and 0 < min(place.at for place in places) < doubt.began_at - CLOCKS_APART
+            if len(page) < PAGE or not places or is_far_enough:
+                return [each.message for each in found if isinstance(each.message, OwnMessage)]
+            before = places[0].id.serialized
+        return None  # a chat that is busier than that cannot be searched for it
+
+    async def _of_unread_chat(self, doubt: Doubt) -> list[OwnMessage] | None:
+        """Give no messages if the gateway has no such chat; `None` if that is not certain."""
+        try:
+            rows = await self._gateway.chats(access_of(self.integration), count=PAGE)
+        except WaSupervisorError:
+            return None
+        may_be_it = (row for row in rows if row.chat == doubt.chat or row.at >= doubt.began_at - CLOCKS_APART)
+        return None if any(may_be_it) else []
+
+    def _found(self, doubt: Doubt, stanza: StanzaId, ack: int) -> Verdict:
+        doubt.absent_since, doubt.found = None, stanza
+        ack = self._acks.of(stanza) or ack
+        if ack < 0:
+            return Verdict.REFUSED
+        return Verdict.SENT if ack > 0 else Verdict.OPEN  # pending: it may still go out
+
+    async def _absent(self, doubt: Doubt, began: float) -> Verdict:
+        if began < doubt.ended_by and not await self._has_begun_anew(doubt):
+            return Verdict.OPEN
+        if doubt.absent_since is None:
+            doubt.absent_since = began
+            doubt.pause = max(FIRST_LOOK, self._settle)
+            return Verdict.OPEN
+        return Verdict.ABSENT if began - doubt.absent_since >= self._settle else Verdict.OPEN
+
+    async def _has_begun_anew(self, doubt: Doubt) -> bool:
+        """Whether the gateway itself restarted since: what it was doing then has ended."""
+        try:
+            return await self._gate.began_after(doubt.began)
+        except WaSupervisorError:
+            return False
+
+    def _tell(self, doubt: Doubt, verdict: Verdict, by: str) -> None:
+        self._observe(
+            OutcomeSettled(
+                integration=self.integration.id,
+                gateway=self.integration.gateway,
+                found="sent" if verdict is Verdict.SENT else "not_sent" if verdict is Verdict.ABSENT else "unknown",
+                by=by,
+                seconds=max(0.0, anyio.current_time() - doubt.began),
+            )
+        )
