@@ -7,16 +7,17 @@ incarnations can never act. Limits of calls that end by themselves are the adapt
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import anyio
 
+from wa_supervisor.domain.chat_history import ChatRow, Found
 from wa_supervisor.domain.errors import CutOffError, HungError, LeakedCancellationError
 from wa_supervisor.domain.gateway import GatewayHealth, SessionAccess, SessionReport, StartOptions
-from wa_supervisor.domain.names import ChatId, GatewayName
+from wa_supervisor.domain.names import ChatId, GatewayName, StanzaId
 from wa_supervisor.domain.sending import NotSent, Repeat, SendOutcome, Unknown
-from wa_supervisor.engine.ports import Gateway
+from wa_supervisor.engine.ports import Gateway, MayLeave, always
 from wa_supervisor.engine.retrying import is_being_cancelled
 
 T = TypeVar("T")
@@ -66,14 +67,44 @@ class Line:
         """Show or hide "typing"."""
         await self._through("typing", lambda: self._gateway.set_typing(access, chat, on))
 
-    async def send_text(self, access: SessionAccess, chat: ChatId, text: str) -> SendOutcome:
+    async def send_text(
+        self,
+        access: SessionAccess,
+        chat: ChatId,
+        text: str,
+        *,
+        stanza: StanzaId | None = None,
+        may_leave: MayLeave = always,
+    ) -> SendOutcome:
         """Send one text; a call that hung has an unknown outcome."""
+
+        async def send() -> SendOutcome:
+            return await self._gateway.send_text(access, chat, text, stanza=stanza, may_leave=may_leave)
+
         try:
-            return await self._through("send-message", lambda: self._gateway.send_text(access, chat, text))
+            return await self._through("send-message", send)
         except CutOffError as error:
             return NotSent(reason=error.reason, message=str(error), repeat=Repeat.NEVER)
         except (HungError, LeakedCancellationError) as error:
             return Unknown(reason=error.reason, message=str(error))
+
+    async def chats(self, access: SessionAccess, *, count: int, start: ChatId | None = None) -> Sequence[ChatRow]:
+        """Ask `list-chats`."""
+        return await self._through("list-chats", lambda: self._gateway.chats(access, count=count, start=start))
+
+    async def messages(
+        self, access: SessionAccess, chat: ChatId, *, count: int, after: str | None = None, before: str | None = None
+    ) -> Sequence[Found]:
+        """Ask `get-messages`."""
+
+        async def ask() -> Sequence[Found]:
+            return await self._gateway.messages(access, chat, count=count, after=after, before=before)
+
+        return await self._through("get-messages", ask)
+
+    async def number_exists(self, access: SessionAccess, chat: ChatId) -> bool:
+        """Ask `check-number-status`."""
+        return await self._through("check-number-status", lambda: self._gateway.number_exists(access, chat))
 
     async def _through(self, what: str, call: Callable[[], Awaitable[T]]) -> T:
         if self._is_cut:
