@@ -25,17 +25,22 @@ from tests.fakes.inbox import FakeAgentInbox
 from tests.fakes.leases import FakeLeases
 from tests.fakes.outbox import FakeAgentOutbox
 from tests.fakes.people import FakePeople
+from tests.fakes.receipts import FakeReceipts
 from tests.fakes.wish import FakeWish
 from wa_supervisor.domain.integration import Defaults, Integration, read_integration
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.messages import InboundMessage, read_message
 from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId
-from wa_supervisor.domain.observations import Observation
+from wa_supervisor.domain.observations import FellBehind, GatewayChanged, Observation
 from wa_supervisor.domain.replies import IncomingReply, Reply, read_reply
 from wa_supervisor.domain.status import SessionStatus
 from wa_supervisor.engine.acks import Acks
+from wa_supervisor.engine.backlog import Backlog
 from wa_supervisor.engine.dead_letter_office import DeadLetterOffice
+from wa_supervisor.engine.gap import Gap
+from wa_supervisor.engine.gate import Gate
 from wa_supervisor.engine.inbound import Inbound
+from wa_supervisor.engine.line import Line
 from wa_supervisor.engine.outbound import Outbound
 from wa_supervisor.engine.people import CachedPeople, PeoplePolicy
 from wa_supervisor.engine.policies import (
@@ -50,6 +55,7 @@ from wa_supervisor.engine.record import Record
 from wa_supervisor.engine.reply_router import ReplyRouter
 from wa_supervisor.engine.room import GatewayRoom
 from wa_supervisor.engine.session import Services
+from wa_supervisor.engine.settling import Settling
 from wa_supervisor.engine.situation import access_of
 from wa_supervisor.engine.supervisor import Supervisor
 from wa_supervisor.engine.tenancy import Tenancy
@@ -130,6 +136,8 @@ class House(Witness):
         self.feeds = {name: FakeGatewayEvents() for name in self.gateways}
         self.inbox = FakeAgentInbox()
         self.outbox = FakeAgentOutbox()
+        self.receipts = FakeReceipts()
+        self.backlog = Backlog(policies.inbound.queue_total)
         self.letters = FakeDeadLetters()
         self.board = FakeStatusBoard()
         self.commands = FakeCommands()
@@ -148,9 +156,22 @@ class House(Witness):
         """The event connection of the first gateway."""
         return next(iter(self.feeds.values()))
 
+    def connections(self, what: str) -> int:
+        """Count how often something was told of a gateway's connection: `feed_connected`, `feed_lost`, ..."""
+        return sum(told.what == what for told in self.all_told(GatewayChanged))
+
     def make_room(self, name: GatewayName, *, address: str = "") -> GatewayRoom:
         """Give a fresh room for a gateway."""
-        return GatewayRoom(self.gateways[name], self.feeds[name], self.policies.gate, self.observe, address=address)
+        return GatewayRoom(
+            self.gateways[name],
+            self.feeds[name],
+            self.policies.gate,
+            self.observe,
+            address=address,
+            receipts=self.receipts,
+            backlog=self.backlog,
+            wall=self.wall,
+        )
 
     def wall(self) -> float:
         """Give the wall clock as it is set."""
@@ -171,10 +192,14 @@ class House(Witness):
 
     def _make_supervisor(self) -> Supervisor:
         policies = self.policies
-        office = DeadLetterOffice(letters=self.letters, outbox=self.outbox, wall=wall, observe=self.observe)
+        office = DeadLetterOffice(
+            letters=self.letters, outbox=self.outbox, receipts=self.receipts, wall=wall, observe=self.observe
+        )
         services = Services(
             inbox=self.inbox,
             outbox=self.outbox,
+            receipts=self.receipts,
+            backlog=self.backlog,
             office=office,
             people=CachedPeople(self.people, policies.people, self.observe),
             board=self.board,
@@ -317,14 +342,21 @@ class Carriage(Witness):
         self.gateway = gateway or FakeGateway(MAIN)
         self.gateway.session("a-number").connect()
         self.inbox, self.outbox = FakeAgentInbox(), outbox or FakeAgentOutbox()
-        self.letters, self.people = FakeDeadLetters(), FakePeople()
+        self.letters, self.people, self.receipts = FakeDeadLetters(), FakePeople(), FakeReceipts()
         self.heard: list[IncomingReply] = []
         """What was delivered of what the agent said."""
         self.looks = self.proofs = self.silences = 0
         self.record = Record(self.integration, wall=wall, observe=self.observe, changed=lambda _: self._touch())
         self.connect()
         self.acks = Acks()
-        self.office = DeadLetterOffice(letters=self.letters, outbox=self.outbox, wall=wall, observe=self.observe)
+        self.office = DeadLetterOffice(
+            letters=self.letters, outbox=self.outbox, receipts=self.receipts, wall=wall, observe=self.observe
+        )
+        self.gap = Gap("connected", tell_open=self._fell_behind)
+        self.gap.close(self.gap.number)
+        self.backlog = Backlog(policies.inbound.queue_total)
+        self.line = Line(self.gateway, policies.sessions.call_timeout)
+        self.gate = Gate(self.gateway, policies.gate, self.observe)
         self.typing = TypingIndicator(
             integration=self.integration.id,
             access=access_of(self.integration),
@@ -340,7 +372,19 @@ class Carriage(Witness):
             people=CachedPeople(self.people, policies.people, self.observe),
             inbox=self.inbox,
             typing=self.typing,
+            gap=self.gap,
+            backlog=self.backlog,
             policy=policies.inbound,
+            observe=self.observe,
+        )
+        self.settling = Settling(
+            integration=self.integration,
+            gateway=self.line,
+            gate=self.gate,
+            acks=self.acks,
+            receipts=self.receipts,
+            policy=policies.outbound,
+            settle=policies.inbound.settle,
             observe=self.observe,
         )
         self.outbound = Outbound(
@@ -348,8 +392,11 @@ class Carriage(Witness):
             record=self.record,
             gateway=self.gateway,
             acks=self.acks,
+            inbox=self.inbox,
             outbox=self.outbox,
+            receipts=self.receipts,
             office=self.office,
+            settling=self.settling,
             typing=self.typing,
             policy=policies.outbound,
             observe=self.observe,
@@ -406,6 +453,9 @@ class Carriage(Witness):
 
     def _prove(self) -> None:
         self.proofs += 1
+
+    def _fell_behind(self, cause: str) -> None:
+        self.observe(FellBehind(integration=self.integration.id, gateway=MAIN, cause=cause))
 
     def _doubt(self, _sent_at: float) -> None:
         self.silences += 1

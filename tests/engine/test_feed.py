@@ -16,7 +16,7 @@ from wa_supervisor.domain.errors import GatewayAnswerError, GatewayUnreachableEr
 from wa_supervisor.domain.gateway import GatewayHealth
 from wa_supervisor.domain.gateway_events import LoginOffered
 from wa_supervisor.domain.lifecycle import State
-from wa_supervisor.domain.messages import InboundMessage
+from wa_supervisor.domain.messages import InboundMessage, LeftOut, OwnMessage
 from wa_supervisor.domain.names import IntegrationId, SessionName, StanzaId
 from wa_supervisor.domain.observations import (
     EventUnattributed,
@@ -41,20 +41,26 @@ class Number:
         self.messages: list[str] = []
         self.offers: list[LoginOffered] = []
         self.left_out = self.looks = 0
-        self.may_take = anyio.Event()
-        self.may_take.set()
+        self.own: list[str] = []
+        self.lost: list[str] = []
         self.breaks = False
 
-    async def take_message(self, message: InboundMessage) -> None:
+    def take_message(self, message: InboundMessage) -> None:
         if self.breaks:
             raise RuntimeError("a bug")
-        await self.may_take.wait()
         self.messages.append(message.text)
+
+    def take_own(self, message: OwnMessage) -> None:
+        self.own.append(message.text)
+
+    def lost_touch(self, cause: str) -> None:
+        self.lost.append(cause)
 
     def take_login(self, offer: LoginOffered) -> None:
         self.offers.append(offer)
 
-    def count_left_out(self) -> None:
+    def leave_out(self, left_out: LeftOut) -> None:
+        del left_out
         self.left_out += 1
 
     def look_again(self) -> None:

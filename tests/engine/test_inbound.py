@@ -14,12 +14,15 @@ from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.names import IntegrationId
 from wa_supervisor.domain.observations import (
     Abandoned,
+    CaughtUp,
     DuplicateDropped,
+    FellBehind,
     MessageHandedOver,
     MessageLeftOut,
     Observation,
     Trouble,
 )
+from wa_supervisor.engine.gap import LONGEST_HOLD
 from wa_supervisor.engine.people import PeoplePolicy
 from wa_supervisor.engine.policies import InboundPolicy, SupervisorPolicy
 
@@ -38,7 +41,7 @@ async def test_a_message_is_handed_over_with_who_wrote_it_and_counted() -> None:
     carriage = Carriage()
     carriage.inbox.listeners[agent("a")] = 2
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello", chat=ANNA, stanza="3EB0AA"))
+        carriage.inbound.take(arrived("hello", chat=ANNA, stanza="3EB0AA"))
         (told,) = await carriage.until_told(MessageHandedOver)
         assert (told.integration, told.gateway, told.listeners) == ("a", MAIN, 2)
     (payload,) = [json.loads(payload) for payload in carriage.inbox.streams[agent("a")]]
@@ -53,12 +56,12 @@ async def test_a_message_is_handed_over_with_who_wrote_it_and_counted() -> None:
 async def test_a_chat_is_in_order_and_a_slow_one_delays_no_other() -> None:
     carriage = Carriage()
     async with carriage.running():
-        await carriage.inbound.take(arrived("0", chat=BRUNO))
+        carriage.inbound.take(arrived("0", chat=BRUNO))
         await carriage.until_told(MessageHandedOver)
         carriage.people.hold("get_or_create")  # Bruno is remembered, Anna has to be looked up
         for number in (1, 2, 3):
-            await carriage.inbound.take(arrived(f"{number}", chat=ANNA))
-            await carriage.inbound.take(arrived(f"{number}", chat=BRUNO))
+            carriage.inbound.take(arrived(f"{number}", chat=ANNA))
+            carriage.inbound.take(arrived(f"{number}", chat=BRUNO))
         await carriage.until_told(MessageHandedOver, 4)
         assert texts(carriage, ANNA) == []
         assert texts(carriage, BRUNO) == ["0", "1", "2", "3"]
@@ -71,7 +74,7 @@ async def test_the_latency_is_counted_from_the_arrival() -> None:
     carriage = Carriage()
     async with carriage.running():
         carriage.inbox.hold("hand_over")
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await anyio.sleep(7)
         carriage.inbox.release("hand_over")
         (told,) = await carriage.until_told(MessageHandedOver)
@@ -83,7 +86,7 @@ async def test_a_message_waits_for_redis_as_long_as_it_takes_and_that_is_told_on
     async with carriage.running():
         carriage.inbox.fail_next("hand_over", StoreUnavailableError("away"), times=50)
         began = anyio.current_time()
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await carriage.until_told(MessageHandedOver)
         assert 30 < anyio.current_time() - began < 50 * carriage.policies.inbound.retry_max
     assert texts(carriage) == ["hello"]
@@ -96,7 +99,7 @@ async def test_an_answer_that_was_lost_does_not_double_the_message() -> None:
     carriage = Carriage()
     async with carriage.running():
         carriage.inbox.fail_next("hand_over", StoreUnavailableError("lost"), after_effect=True)
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await carriage.until_told(DuplicateDropped)
     assert texts(carriage) == ["hello"]
 
@@ -105,12 +108,12 @@ async def test_a_message_that_comes_again_is_dropped_and_counted() -> None:
     carriage = Carriage()
     async with carriage.running():
         for _ in range(3):
-            await carriage.inbound.take(arrived("hello", stanza="3EB0AA"))
+            carriage.inbound.take(arrived("hello", stanza="3EB0AA"))
         await carriage.until_told(DuplicateDropped, 2)
         assert carriage.record.traffic.duplicates == 2
         assert carriage.record.traffic.messages_in == 1
         calls = carriage.gateway.calls["set_typing"]
-        await carriage.inbound.take(arrived("hello", stanza="3EB0AA"))
+        carriage.inbound.take(arrived("hello", stanza="3EB0AA"))
         await carriage.until_told(DuplicateDropped, 3)
         assert carriage.gateway.calls["set_typing"] == calls
     assert texts(carriage) == ["hello"]
@@ -121,7 +124,7 @@ async def test_while_the_people_database_is_away_messages_go_on_as_not_authentic
     carriage.people.fail_next("get_or_create", StoreUnavailableError("away"), times=1000)
     async with carriage.running():
         for number in range(10):
-            await carriage.inbound.take(arrived(f"{number}", chat=f"55119{number:08}@c.us"))
+            carriage.inbound.take(arrived(f"{number}", chat=f"55119{number:08}@c.us"))
         await carriage.until_told(MessageHandedOver, 10)
     payloads = [json.loads(payload) for payload in carriage.inbox.streams[agent("a")]]
     assert len(payloads) == 10
@@ -133,8 +136,8 @@ async def test_what_cannot_be_repeated_is_told_and_its_lane_goes_on() -> None:
     carriage = Carriage()
     carriage.inbox.fail_next("hand_over", PermanentError("this agent's key is of a wrong type"))
     async with carriage.running():
-        await carriage.inbound.take(arrived("1"))
-        await carriage.inbound.take(arrived("2"))
+        carriage.inbound.take(arrived("1"))
+        carriage.inbound.take(arrived("2"))
         await carriage.until_told(MessageHandedOver)
     assert texts(carriage) == ["2"]
     (trouble,) = carriage.all_told(Trouble)
@@ -146,44 +149,114 @@ async def test_a_bug_in_the_way_is_told_and_tried_again() -> None:
     carriage = Carriage()
     carriage.inbox.fail_next("hand_over", RuntimeError("a bug"), times=3)
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await carriage.until_told(MessageHandedOver)
     assert [str(trouble.error) for trouble in carriage.all_told(Trouble)] == ["a bug"]
 
 
-async def test_a_full_queue_makes_the_gateway_wait_and_loses_nothing() -> None:
+async def test_what_finds_no_room_opens_the_gap_and_keeps_nobody_waiting() -> None:
     carriage = Carriage(Policies(inbound=InboundPolicy(queue_per_session=5)))
     async with carriage.running():
         carriage.inbox.hold("hand_over")
         for number in range(5):
-            await carriage.inbound.take(arrived(f"{number}"))
-        assert repr(carriage.inbound) == "<Inbound a 5 messages>"
-        with anyio.move_on_after(100) as waiting:
-            await carriage.inbound.take(arrived("too many"))
-        assert waiting.cancelled_caught
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(carriage.inbound.take, arrived("5"))
-            await anyio.sleep(1)
-            carriage.inbox.release("hand_over")
-        await carriage.until_told(MessageHandedOver, 6)
+            carriage.inbound.take(arrived(f"{number}"))
+        assert not carriage.gap.is_open
+        carriage.inbound.take(arrived("too many"))
+        assert (carriage.gap.is_open, carriage.gap.cause) == (True, "overflow")
+        assert [told.cause for told in carriage.all_told(FellBehind)] == ["overflow"]
+        carriage.inbox.release("hand_over")
         await carriage.inbound.wait_empty()
-    assert texts(carriage) == ["0", "1", "2", "3", "4", "5"]
-    assert [(told.what, told.count) for told in carriage.all_told(Abandoned)] == [
-        ("messages_in", 1)
-    ]  # the one too many
+    assert texts(carriage) == ["0", "1", "2", "3", "4"]
+    # What came before the gap moves the mark, so that catching up begins after it.
+    assert [handover.mark is not None for handover in carriage.inbox.handed_over] == [True] * 5
 
 
-async def test_what_a_stop_leaves_behind_is_counted_and_who_waits_for_room_is_let_go() -> None:
+async def test_what_a_stop_leaves_behind_is_counted() -> None:
     carriage = Carriage(Policies(inbound=InboundPolicy(queue_per_session=3)))
-    async with anyio.create_task_group() as feed, carriage.running():
+    async with carriage.running():
         carriage.inbox.hold("hand_over")
         for number in range(3):
-            await carriage.inbound.take(arrived(f"{number}", chat=f"55119{number:08}@c.us"))
-        feed.start_soon(carriage.inbound.take, arrived("waits for room"))
+            carriage.inbound.take(arrived(f"{number}", chat=f"55119{number:08}@c.us"))
         await carriage.inbox.until(lambda: carriage.inbox.calls["hand_over"] == 3)
-    await carriage.inbound.take(arrived("too late"))
-    assert sum(told.count for told in carriage.all_told(Abandoned)) == 5
+    carriage.inbound.take(arrived("too late"))
+    assert sum(told.count for told in carriage.all_told(Abandoned)) == 4
     assert texts(carriage) == []
+    assert carriage.backlog.count == 0
+
+
+async def test_while_the_gap_is_open_live_messages_wait_and_move_no_mark() -> None:
+    carriage = Carriage()
+    async with carriage.running():
+        carriage.gap.open("reconnected")
+        carriage.inbound.take(arrived("1", chat=ANNA))
+        carriage.inbound.take(arrived("1", chat=BRUNO))
+        await anyio.sleep(LONGEST_HOLD / 2)
+        assert texts(carriage) == []
+        carriage.gap.free(BRUNO, carriage.gap.number)
+        await carriage.until_told(MessageHandedOver)
+        assert texts(carriage, BRUNO) == ["1"]
+        assert texts(carriage, ANNA) == []
+        assert carriage.gap.close(carriage.gap.number)
+        await carriage.until_told(MessageHandedOver, 2)
+        carriage.inbound.take(arrived("2", chat=ANNA))
+        await carriage.until_told(MessageHandedOver, 3)
+    assert texts(carriage, ANNA) == ["1", "2"]
+    assert [handover.mark is not None for handover in carriage.inbox.handed_over] == [False, False, True]
+
+
+async def test_nobody_waits_for_ever_for_what_may_be_missing() -> None:
+    carriage = Carriage()
+    async with carriage.running():
+        carriage.gap.open("reconnected")
+        began = anyio.current_time()
+        carriage.inbound.take(arrived("hello"))
+        await carriage.until_told(MessageHandedOver)
+        assert anyio.current_time() - began == pytest.approx(LONGEST_HOLD)
+
+
+async def test_a_store_that_began_anew_has_nothing_waiting_move_a_mark() -> None:
+    carriage = Carriage()
+    async with carriage.running():
+        carriage.inbox.hold("hand_over")
+        carriage.inbound.take(arrived("1"))
+        carriage.inbound.take(arrived("2"))
+        await carriage.inbox.until(lambda: carriage.inbox.calls["hand_over"] == 1)
+        carriage.inbox.fail_next("hand_over")
+        carriage.inbound.store_restarted()
+        carriage.inbox.release("hand_over")
+        await carriage.inbound.wait_empty()
+    assert texts(carriage) == ["1", "2"]
+    assert [handover.mark for handover in carriage.inbox.handed_over] == [None, None]
+
+
+async def test_a_message_that_waits_to_be_decrypted_keeps_the_mark_before_it() -> None:
+    carriage = Carriage(Policies(inbound=InboundPolicy(undecrypted=100)))
+    hidden, later, readable = (arrived(text, stanza=stanza) for text, stanza in (("", "S1"), ("2", "S2"), ("1", "S1")))
+    async with carriage.running():
+        carriage.inbound.pass_by(hidden.place, is_undecrypted=True)
+        carriage.inbound.take(later)
+        await carriage.until_told(MessageHandedOver)
+        carriage.inbound.take(readable)
+        await carriage.until_told(MessageHandedOver, 2)
+        carriage.inbound.pass_by(arrived("", stanza="S3").place, is_undecrypted=True)
+        await anyio.sleep(101)
+        carriage.inbound.take(arrived("4"))
+        await carriage.until_told(MessageHandedOver, 3)
+    assert [handover.mark is not None for handover in carriage.inbox.handed_over] == [False, True, True]
+
+
+async def test_what_waited_in_memory_for_longer_than_is_remembered_is_left_out_and_counted() -> None:
+    carriage = Carriage(Policies(inbound=InboundPolicy(horizon=50)))
+    async with carriage.running():
+        carriage.inbox.fail_next("hand_over", times=2)
+        carriage.inbox.hold("hand_over")
+        carriage.inbound.take(arrived("1"))
+        carriage.inbound.take(arrived("2"))
+        await anyio.sleep(51)
+        carriage.inbox.release("hand_over")
+        await carriage.inbound.wait_empty()
+        assert [told.reason for told in carriage.all_told(MessageLeftOut)] == ["too_old"]
+    assert texts(carriage) == ["1"]
 
 
 @pytest.mark.parametrize("turns", range(30))
@@ -195,7 +268,7 @@ async def test_wherever_the_end_comes_every_message_is_handed_over_or_told(turns
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(carriage.run)
             for one in came:
-                await carriage.inbound.take(one)
+                carriage.inbound.take(one)
 
     await cancel_after(turns, live)
     abandoned = sum(told.count for told in carriage.all_told(Abandoned))
@@ -206,7 +279,7 @@ async def test_wherever_the_end_comes_every_message_is_handed_over_or_told(turns
     next_daemon.inbox.seen, next_daemon.inbox.streams = carriage.inbox.seen, carriage.inbox.streams
     async with next_daemon.running():
         for one in came:
-            await next_daemon.inbound.take(one)
+            next_daemon.inbound.take(one)
         await next_daemon.inbound.wait_empty()
     for chat in (ANNA, BRUNO):
         assert texts(next_daemon, chat) == ["0", "1", "2"]
@@ -216,29 +289,25 @@ async def test_a_record_without_typing_is_followed() -> None:
     carriage = Carriage()
     carriage.inbound.integration = replace(carriage.integration, typing=False)
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await carriage.until_told(MessageHandedOver)
         await anyio.sleep(10)
         assert carriage.gateway.calls["set_typing"] == 0
         assert not carriage.inbox.typing[IntegrationId("a")]
 
 
-async def test_a_removed_session_whose_queue_is_full_does_not_stop_the_others_of_its_gateway() -> None:
+async def test_a_session_whose_queue_is_full_does_not_stop_the_others_of_its_gateway() -> None:
     policies = Policies(inbound=InboundPolicy(queue_per_session=2), supervisor=SupervisorPolicy(drain_timeout=5.0))
     async with running(records("a", "b"), policies=policies) as house:
         await house.until(lambda: set(house.states().values()) == {State.RUNNING})
+        await house.until_told(CaughtUp, 2)
         house.inbox.hold("hand_over")
-        async with anyio.create_task_group() as feed:
-            for number in range(3):
-                feed.start_soon(house.events.emit, "received-message", message("a-number", f"{number}"))
-            await house.inbox.until(lambda: house.inbox.calls["hand_over"] == 1)
-            house.wish.remove("a")
-            await house.until(lambda: "a" not in house.states())
-        house.inbox.release("hand_over")
+        for number in range(5):
+            await house.events.emit("received-message", message("a-number", f"{number}"))
         await house.events.emit("received-message", message("b-number", "hello"))
+        await house.inbox.until(lambda: house.inbox.calls["hand_over"] == 2)
+        house.inbox.release("hand_over")
         await house.until(lambda: house.status("b").traffic.messages_in == 1)
-        abandoned = [told for told in house.all_told(Abandoned) if told.integration == IntegrationId("a")]
-        assert sum(told.count for told in abandoned) == 3
 
 
 async def test_what_is_not_for_the_agent_is_counted_and_proves_the_session_alive() -> None:

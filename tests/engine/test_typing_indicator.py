@@ -36,7 +36,7 @@ async def test_it_is_shown_after_the_hand_over_and_not_before() -> None:
     carriage = Carriage()
     async with carriage.running():
         carriage.inbox.hold("hand_over")
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await anyio.sleep(10)
         assert carriage.gateway.calls["set_typing"] == 0
         carriage.inbox.release("hand_over")
@@ -48,7 +48,7 @@ async def test_it_is_shown_after_the_hand_over_and_not_before() -> None:
 async def test_it_is_refreshed_until_the_reply_hides_it() -> None:
     carriage = Carriage()
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await until_shown(carriage)
         await anyio.sleep(35)
         assert carriage.gateway.calls["set_typing"] == 4
@@ -63,10 +63,10 @@ async def test_it_is_refreshed_until_the_reply_hides_it() -> None:
 async def test_it_ends_at_the_longest_time_counted_from_the_last_message() -> None:
     carriage = Carriage()
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await until_shown(carriage)
         await anyio.sleep(40)
-        await carriage.inbound.take(arrived("are you there?"))
+        carriage.inbound.take(arrived("are you there?"))
         await anyio.sleep(55)
         assert carriage.gateway.typing == {SHOWN}
         await anyio.sleep(10)
@@ -77,7 +77,7 @@ async def test_it_ends_at_the_longest_time_counted_from_the_last_message() -> No
 async def test_a_reply_that_dies_hides_it_too() -> None:
     carriage = Carriage()
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await until_shown(carriage)
         carriage.gateway.answer_next(NotSent(reason="No", message="no", repeat=Repeat.NEVER), done=False)
         await carriage.outbound.take(said())
@@ -88,7 +88,7 @@ async def test_a_reply_that_dies_hides_it_too() -> None:
 async def test_a_reply_that_dies_without_having_been_sent_hides_it_too() -> None:
     carriage = Carriage(Policies(outbound=OutboundPolicy(hold_longest=5.0)))
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await until_shown(carriage)
         carriage.disconnect()
         await carriage.outbound.take(said())
@@ -104,7 +104,7 @@ async def test_it_is_hidden_wherever_the_session_stops(turns: int) -> None:
     async def live() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(carriage.run)
-            await carriage.inbound.take(arrived("hello"))
+            carriage.inbound.take(arrived("hello"))
 
     await cancel_after(turns, live)
     assert not carriage.gateway.typing
@@ -116,7 +116,7 @@ async def test_a_stop_while_it_is_on_its_way_waits_for_it_and_then_hides_it() ->
     carriage = Carriage()
     async with carriage.running():
         carriage.gateway.hold("set_typing")
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await carriage.gateway.until(lambda: carriage.gateway.calls["set_typing"] == 1)
         carriage.typing.stop(CHAT)
         await anyio.sleep(1)
@@ -131,7 +131,7 @@ async def test_a_gateway_that_hangs_on_it_costs_the_stop_no_more_than_the_limit_
     carriage.gateway.hold("set_typing")
     began = anyio.current_time()
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await carriage.gateway.until(lambda: carriage.gateway.calls["set_typing"] == 1)
     assert anyio.current_time() - began == pytest.approx(10)  # five for the "on" and five for the "off"
     assert carriage.inbox.typing[A] == {CHAT}
@@ -142,7 +142,7 @@ async def test_a_gateway_that_refuses_it_costs_the_indicator_and_not_the_message
     carriage = Carriage()
     carriage.gateway.fail_next("set_typing", error, times=2)
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await carriage.until_told(MessageHandedOver)
         await carriage.gateway.until(lambda: carriage.gateway.calls["set_typing"] == 2)
         await anyio.sleep(100)
@@ -156,7 +156,7 @@ async def test_a_gateway_that_refuses_it_costs_the_indicator_and_not_the_message
 async def test_a_refresh_that_is_refused_hides_it() -> None:
     carriage = Carriage()
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await until_shown(carriage)
         carriage.gateway.fail_next("set_typing", GatewayAnswerError("500"))
         await anyio.sleep(carriage.policies.typing.refresh - 1)
@@ -166,12 +166,12 @@ async def test_a_refresh_that_is_refused_hides_it() -> None:
 async def test_a_message_that_comes_while_it_is_being_hidden_shows_it_again_and_keeps_it_remembered() -> None:
     carriage = Carriage()
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await until_shown(carriage)
         carriage.gateway.hold("set_typing")
         carriage.typing.stop(CHAT)
         await carriage.gateway.until(lambda: carriage.gateway.calls["set_typing"] == 2)
-        await carriage.inbound.take(arrived("and another thing"))
+        carriage.inbound.take(arrived("and another thing"))
         await carriage.until_told(MessageHandedOver, 2)
         carriage.gateway.release("set_typing")
         await carriage.gateway.until(lambda: carriage.gateway.calls["set_typing"] == 3)
@@ -185,7 +185,7 @@ async def test_a_message_that_comes_while_it_is_being_hidden_shows_it_again_and_
 async def test_a_reply_to_the_message_that_came_while_it_was_being_hidden_leaves_it_hidden() -> None:
     carriage = Carriage()
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await until_shown(carriage)
         carriage.gateway.hold("set_typing")
         carriage.typing.stop(CHAT)
@@ -224,7 +224,7 @@ async def test_it_is_not_shown_where_it_is_switched_off_or_the_session_is_not_co
     assert not Carriage().typing.can_start(CHAT)
     for carriage in (switched_off, disconnected):
         async with carriage.running():
-            await carriage.inbound.take(arrived("hello"))
+            carriage.inbound.take(arrived("hello"))
             await carriage.until_told(MessageHandedOver)
             carriage.typing.start(CHAT)
             await anyio.sleep(100)
@@ -236,7 +236,7 @@ async def test_a_crowd_of_chats_goes_without_and_is_not_remembered_either() -> N
     carriage = Carriage()
     async with carriage.running():
         for number in range(AT_ONCE + 10):
-            await carriage.inbound.take(arrived("hello", chat=f"55119{number:08}@c.us"))
+            carriage.inbound.take(arrived("hello", chat=f"55119{number:08}@c.us"))
         await carriage.until_told(MessageHandedOver, AT_ONCE + 10)
         await carriage.gateway.until(lambda: len(carriage.gateway.typing) == AT_ONCE)
         await anyio.sleep(30)
@@ -250,7 +250,7 @@ async def test_leftovers_of_a_dead_daemon_are_switched_off_and_what_is_shown_now
     carriage = Carriage()
     others = {ChatId(f"55119{number:08}@c.us") for number in range(3)}
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         await until_shown(carriage)
         carriage.inbox.typing[A] |= others
         carriage.gateway.typing |= {(SessionName("a-number"), chat) for chat in others}
@@ -297,7 +297,7 @@ async def test_an_exception_that_nobody_foresaw_is_told_and_costs_no_more_than_t
     carriage = Carriage()
     carriage.gateway.fail_next("set_typing", RuntimeError("a bug"), times=2)
     async with carriage.running():
-        await carriage.inbound.take(arrived("hello"))
+        carriage.inbound.take(arrived("hello"))
         troubles = await carriage.until_told(Trouble, 2)
         assert {(trouble.where, str(trouble.error)) for trouble in troubles} == {("typing", "a bug")}
         carriage.inbox.fail_next("typing_left_on", RuntimeError("another"))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import anyio
 
+from tests.fakes.chat_book import ChatBook
 from tests.fakes.scripted import Scripted
+from wa_supervisor.domain.chat_history import ChatRow, Found
 from wa_supervisor.domain.chats import ChatKind, chat_kind, is_sendable
 from wa_supervisor.domain.errors import (
     GatewayAnswerError,
@@ -25,6 +29,7 @@ from wa_supervisor.domain.gateway import (
 )
 from wa_supervisor.domain.names import ChatId, GatewayName, SessionName, StanzaId
 from wa_supervisor.domain.sending import NotSent, Repeat, SendOutcome, Sent, Unknown
+from wa_supervisor.engine.ports import MayLeave, always
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +60,8 @@ class FakeSession:
     starts: int = 0
     """Starts that began something."""
     closes: int = 0
+    book: ChatBook = field(default_factory=ChatBook)
+    """Its chats, which survive everything, as on the phone."""
     ready_at: float = 0.0
 
     def settle(self, now: float) -> None:
@@ -68,6 +75,8 @@ class FakeSession:
 
     def connect(self) -> None:
         """Be logged in and connected."""
+        if not self.has_page:
+            self.book.restart_page()
         self.status, self.has_login, self.has_page = GatewayStatus.CONNECTED, True, True
 
     def end(self) -> None:
@@ -92,7 +101,19 @@ class FakeGateway(Scripted):
         """What people got, in order."""
         self.typing: set[tuple[SessionName, ChatId]] = set()
         """Where people see "typing"."""
-        self._outcomes: deque[tuple[SendOutcome, bool]] = deque()
+        self.unreadable: set[ChatId] = set()
+        """Chats whose history cannot be read."""
+        self.listed_as: dict[ChatId, ChatId] = {}
+        """Chats that answers name otherwise than events do."""
+        self.missing_numbers: set[ChatId] = set()
+        self.refuses_names = False
+        """Whether a send that names its message fails with 500, and sends nothing."""
+        self.later: list[tuple[float, FakeSession, SentText, StanzaId | None]] = []
+        """Sends that take their effect at a moment to come."""
+        self.most_at_once: Counter[str] = Counter()
+        """Calls of a method that were under way at the same time, at most."""
+        self._under_way: Counter[str] = Counter()
+        self._outcomes: deque[tuple[SendOutcome, bool, float]] = deque()
         self._booted_at: float | None = None
 
     @property
@@ -104,9 +125,21 @@ class FakeGateway(Scripted):
         """Give the session, made if it was never mentioned."""
         return self.sessions.setdefault(SessionName(name), FakeSession())
 
-    def answer_next(self, outcome: SendOutcome, *, done: bool) -> None:
-        """Let the next send end so; with `done` the person gets it all the same."""
-        self._outcomes.append((outcome, done))
+    def answer_next(self, outcome: SendOutcome, *, done: bool, done_after: float = 0.0) -> None:
+        """Let the next send end so; with `done` the person gets it all the same, `done_after` seconds later."""
+        self._outcomes.append((outcome, done, done_after))
+
+    def writes(self, session: str, chat: str, text: str, *, at: float, stanza: str | None = None) -> dict[str, object]:
+        """Let a person write; gives the event, which the test may let the gateway emit or lose. `at` by the wall."""
+        return self.session(session).book.add(chat, text, at, from_me=False, stanza=stanza).payload(session)
+
+    def owner_writes(self, session: str, chat: str, text: str, *, at: float) -> dict[str, object]:
+        """Let the account's owner write on the phone; gives the event."""
+        return self.session(session).book.add(chat, text, at, from_me=True).payload(session)
+
+    def take_after(self, other: FakeGateway) -> None:
+        """Go on with the sessions of another, as after a restart of the daemon."""
+        self.sessions = other.sessions
 
     def restart(self) -> None:
         """Begin to run anew: all sessions are closed, with their logins kept."""
@@ -153,7 +186,15 @@ class FakeGateway(Scripted):
             session.end()
             self.typing = {shown for shown in self.typing if shown[0] != access.session}
 
-    async def send_text(self, access: SessionAccess, chat: ChatId, text: str) -> SendOutcome:
+    async def send_text(
+        self,
+        access: SessionAccess,
+        chat: ChatId,
+        text: str,
+        *,
+        stanza: StanzaId | None = None,
+        may_leave: MayLeave = always,
+    ) -> SendOutcome:
         """Send, or not, as the state of things and the test will have it."""
         async with self._call("send_text"):
             try:
@@ -162,7 +203,47 @@ class FakeGateway(Scripted):
                 return Unknown(reason="NoAnswer", message=str(error))
             except WaSupervisorError as error:
                 return NotSent(reason=error.reason, message=str(error), repeat=Repeat.WHEN_CONNECTED)
-            return self._send(session, SentText(session=access.session, chat=chat, text=text))
+            if not may_leave():
+                return NotSent(reason="Superseded", message="not ours (any more)", repeat=Repeat.NEVER)
+            if stanza is not None and self.refuses_names:
+                return Unknown(reason="Http500", message="no such name", has_ended=True)
+            is_nameable = chat_kind(chat) in {ChatKind.PERSON, ChatKind.LID}
+            return self._send(
+                session, SentText(session=access.session, chat=chat, text=text), stanza if is_nameable else None
+            )
+
+    async def chats(self, access: SessionAccess, *, count: int, start: ChatId | None = None) -> Sequence[ChatRow]:
+        """Give a page of the session's chats, the latest active first."""
+        with self._counted("chats"):
+            async with self._call("chats"):
+                return self._admitted(access).book.rows(count, start, self.listed_as)
+
+    async def messages(
+        self, access: SessionAccess, chat: ChatId, *, count: int, after: str | None = None, before: str | None = None
+    ) -> Sequence[Found]:
+        """Give messages of a chat, oldest first."""
+        with self._counted("messages"):
+            async with self._call("messages"):
+                book = self._admitted(access).book
+                if chat in self.unreadable:
+                    raise GatewayAnswerError("Error on open list (scripted)")
+                where = self.name, access.session
+                return book.page(where, chat, count=count, after=after, before=before, listed_as=self.listed_as)
+
+    async def number_exists(self, access: SessionAccess, chat: ChatId) -> bool:
+        """Look a number up."""
+        async with self._call("number_exists"):
+            self._admitted(access)
+            return chat not in self.missing_numbers
+
+    @contextmanager
+    def _counted(self, method: str) -> Iterator[None]:
+        self._under_way[method] += 1
+        self.most_at_once[method] = max(self.most_at_once[method], self._under_way[method])
+        try:
+            yield
+        finally:
+            self._under_way[method] -= 1
 
     async def set_typing(self, access: SessionAccess, chat: ChatId, on: bool) -> None:
         """Show or hide it, where a gateway can."""
@@ -177,6 +258,7 @@ class FakeGateway(Scripted):
 
     def _admitted(self, access: SessionAccess) -> FakeSession:
         self._check_answers()
+        self._do_what_was_late()
         if not self.has_right_secret:
             raise WrongSecretError("the gateway refuses the secret (scripted)")
         if self.refuses_tokens:
@@ -191,20 +273,37 @@ class FakeGateway(Scripted):
         if not self.is_readable:
             raise GatewayAnswerError("the gateway answers nonsense (scripted)")
 
-    def _send(self, session: FakeSession, text: SentText) -> SendOutcome:
+    def _send(self, session: FakeSession, text: SentText, stanza: StanzaId | None) -> SendOutcome:
         if not is_sendable(text.chat):
             return NotSent(reason="UnsendableChat", message="no chat", repeat=Repeat.NEVER)
         if self._outcomes:
-            outcome, done = self._outcomes.popleft()
-            if done:
-                self.received.append(text)
+            outcome, done, done_after = self._outcomes.popleft()
+            if done and done_after:
+                self.later.append((anyio.current_time() + done_after, session, text, stanza))
+            elif done:
+                self._reach(session, text, _named(outcome) or stanza)
             return outcome
         if not session.has_page:
             return NotSent(reason="Disconnected", message="not connected", repeat=Repeat.WHEN_CONNECTED)
+        stanza = self._reach(session, text, stanza)
+        return Sent(stanzas=(stanza,), acknowledged=session.has_socket)
+
+    def _reach(self, session: FakeSession, text: SentText, stanza: StanzaId | None) -> StanzaId:
         if session.has_socket:
             self.received.append(text)
-        stanza = StanzaId(f"3EB0{len(self.received):08X}")
-        return Sent(stanzas=(stanza,), acknowledged=session.has_socket)
+        ack = 1 if session.has_socket else 0
+        at = 1_790_000_000.0 + anyio.current_time()
+        return session.book.add(text.chat, text.text, at, from_me=True, stanza=stanza, ack=ack).stanza
+
+    def _do_what_was_late(self) -> None:
+        now = anyio.current_time()
+        for each in [each for each in self.later if each[0] <= now]:
+            self.later.remove(each)
+            self._reach(*each[1:])
+
+
+def _named(outcome: SendOutcome) -> StanzaId | None:
+    return outcome.stanzas[0] if isinstance(outcome, Sent) and outcome.stanzas else None
 
 
 def _shows_typing(chat: ChatId) -> bool:

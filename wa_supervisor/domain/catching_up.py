@@ -56,7 +56,6 @@ def chats_lost(rows: Iterable[ChatRow], marks: Mapping[ChatId, Mark], floor: flo
         and row.at
         and not is_behind(row, marks[row.chat], floor)
         and is_beyond(row, marks[row.chat])
-        and row.at > marks[row.chat].at
     ]
 
 
@@ -70,7 +69,7 @@ def is_last_page(rows: Sequence[ChatRow], fresh: int, count: int, floor: float) 
 
 
 def anchor_of(mark: Mark, chat: ChatId) -> str:
-    """Spell the mark's message as the history of `chat` spells it, whose id may be a lid where the event had a number."""
+    """Spell the mark's message as the history of `chat` spells it: a lid where the event had a number, perhaps."""
     read = read_message_id(mark.message_id)
     if read is None or read.chat == chat:
         return mark.message_id

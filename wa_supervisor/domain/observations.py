@@ -88,7 +88,7 @@ class GatewayChanged:
 
     gateway: GatewayName
     what: str
-    """`gate_opened`, `gate_closed`, `feed_connected`, `feed_lost`, or `feed_let_go` because too much waits for Redis."""
+    """`gate_opened`, `gate_closed`, `feed_connected`, `feed_lost`, or `feed_let_go` when too much waits for Redis."""
     message: str
     why: str = ""
     """Of a gate that closed, for a label: `unreachable`, `feed` or `sessions_failed`."""

@@ -48,7 +48,7 @@ from wa_supervisor.engine.retrying import keep_doing
 from wa_supervisor.engine.situation import access_of
 
 YOUNG = frozenset({"started"})
-"""Causes after which the page has only just been loaded, so that not even live messages go on before the second look."""
+"""Causes after which the page has only just been loaded: not even live messages go on before the second look."""
 
 ONCE = frozenset({"overflow", "store", "failure", "routine"})
 """Causes after which one look is enough: the page was there all along."""
@@ -151,7 +151,7 @@ class CatchUp:
         return look
 
     async def _look(self, look: _Look) -> _Look:
-        async with self._gate.catching_up():
+        async with self._gate.catch_ups.turn():
             integration, now = self.integration, self._record.now
             look.epoch = self._inbound.epoch if look.moves_marks else None
             marks = await self._inbox.marks(integration.gateway, integration.session, now)
@@ -285,14 +285,14 @@ class CatchUp:
             await self._inbox.forget_marks(self.integration.gateway, self.integration.session, old)
 
     async def _ask_chats(self, start: ChatId | None) -> Sequence[ChatRow]:
-        async with self._gate.catch_up_pacer.turn():
+        async with self._gate.catch_ups.pacer.turn():
             self._check_gate()
             return await self._gateway.chats(access_of(self.integration), count=self._policy.page, start=start)
 
     async def _ask_messages(
         self, chat: ChatId, *, after: str | None = None, before: str | None = None
     ) -> Sequence[Found]:
-        async with self._gate.catch_up_pacer.turn():
+        async with self._gate.catch_ups.pacer.turn():
             self._check_gate()
             return await self._gateway.messages(
                 access_of(self.integration), chat, count=self._policy.page, after=after, before=before

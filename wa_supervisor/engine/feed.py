@@ -4,8 +4,8 @@ One connection per gateway, whatever the number of sessions: the gateway sends e
 connection would only double the work. The feed keeps the connection up with one backoff, reads each event, and gives it
 to the session that it names. An event that names none is matched to a message that we sent, or counted and dropped.
 
-After every connection it tells its sessions that they may have missed something. When too much waits in memory for Redis
-it lets the connection go on purpose, until half of that is handed over: what arrives meanwhile is fetched then.
+After every connection it tells its sessions that they may have missed something. When too much waits in memory for
+Redis it lets the connection go on purpose, until half of that is handed over: what arrives meanwhile is fetched then.
 
 What it does not do: fetch what was missed, or let one session's trouble with an event end it for the others.
 """
@@ -90,7 +90,7 @@ class Feed:
         backlog: Backlog | None = None,
         tell_ack: Callable[[AckSeen], None] = lambda _: None,
     ) -> None:
-        """`tell_ack` gets every ack for a message that was sent; `backlog` is what waits in memory, over all gateways."""
+        """`tell_ack` gets every ack for a message that was sent; `backlog` counts what waits, over all gateways."""
         self.acks = Acks()
         self._backlog = backlog
         self._tell_ack = tell_ack

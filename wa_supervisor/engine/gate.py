@@ -65,8 +65,7 @@ class Gate:
         self._hold_changed = anyio.Event()
         self._starts = anyio.CapacityLimiter(policy.starts_at_once)
         self._stuck_starts = anyio.CapacityLimiter(1)
-        self._spacing = anyio.Lock()
-        self._next_start = 0.0
+        self._spacing, self._next_start = anyio.Lock(), 0.0
         self._reason: str | None = None
         self.why = ""
         """Why it is closed, or was last, as one word."""
@@ -74,8 +73,7 @@ class Gate:
         self._news = anyio.Event()
         self._turnstile = Turnstile(policy.admissions)
         self.pacer = Pacer(policy.poll_share, self._answered_in)
-        self.catch_up_pacer = Pacer(policy.catch_up_share, lambda _: None)
-        self._catching_up = anyio.CapacityLimiter(policy.catch_ups_at_once)
+        self.catch_ups = CatchUps(policy.catch_up_share, policy.catch_ups_at_once)
         self.blamed_since = math.inf
         """Failures of its sessions since then are the gateway's, by the engine's clock."""
         self.on_close: Callable[[], None] = lambda: None
@@ -249,12 +247,6 @@ class Gate:
             await self._keep_distance()
             yield
 
-    @asynccontextmanager
-    async def catching_up(self) -> AsyncIterator[None]:
-        """Wait for a turn to fetch what a session has missed, and keep it meanwhile."""
-        async with _one_of(self._catching_up):
-            yield
-
     async def began_at(self) -> float:
         """Give when the gateway itself began to run, by the engine's clock. Raises what `Line.health` does."""
         return anyio.current_time() - (await self._line.health()).uptime
@@ -342,6 +334,20 @@ class Gate:
         self._turnstile.turn_all_away()
         self._observe(GatewayChanged(gateway=self.name, what="gate_closed", message=self.reason, why=self.why))
         self.on_close()
+
+
+class CatchUps:
+    """How much of a gateway goes to fetching what its sessions have missed: some at a time, each call in its turn."""
+
+    def __init__(self, share: float, at_once: int) -> None:
+        self.pacer = Pacer(share, lambda _: None)
+        self._sessions = anyio.CapacityLimiter(at_once)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a session's turn, and keep it meanwhile."""
+        async with _one_of(self._sessions):
+            yield
 
 
 @asynccontextmanager
