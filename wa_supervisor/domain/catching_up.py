@@ -10,10 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wa_supervisor.domain.chat_history import ChatRow, Found
+from wa_supervisor.domain.chats import ChatKind, chat_kind
 from wa_supervisor.domain.marks import Mark
 from wa_supervisor.domain.message_ids import read_message_id
 from wa_supervisor.domain.messages import InboundMessage
 from wa_supervisor.domain.names import ChatId, StanzaId
+
+_OF_INTEREST = frozenset({ChatKind.PERSON, ChatKind.LID, ChatKind.GROUP})
 
 CLOCKS_APART = 5
 """Seconds by which the clocks of this machine and of WhatsApp may differ unnoticed."""
@@ -29,7 +32,8 @@ class Behind:
 
 def is_behind(row: ChatRow, mark: Mark | None, floor: float) -> bool:
     """Whether anything of this chat may have been missed and is to be fetched."""
-    if row.at and row.at < floor - CLOCKS_APART:
+    is_silent = bool(row.at) and row.at < floor - CLOCKS_APART
+    if is_silent or chat_kind(row.chat) not in _OF_INTEREST:
         return False
     return mark is None or is_beyond(row, mark)
 
@@ -65,7 +69,8 @@ def is_last_page(rows: Sequence[ChatRow], fresh: int, count: int, floor: float) 
     `fresh` is how many of the rows were not on an earlier page: a gateway that has forgotten the chat from which the
     page was to begin starts over, and would do so for ever.
     """
-    return len(rows) < count or not fresh or (0 < rows[-1].at < floor - CLOCKS_APART)
+    # Rows that could not be read are not here, so a page may be full with some fewer.
+    return len(rows) <= count // 2 or not fresh or (0 < rows[-1].at < floor - CLOCKS_APART)
 
 
 def anchor_of(mark: Mark, chat: ChatId) -> str:

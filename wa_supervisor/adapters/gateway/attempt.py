@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextvars import ContextVar
 
 import aiohttp
@@ -43,6 +43,10 @@ class AttemptError(Exception):
         self.meaning = meaning
 
 
+class HeldBackError(httpx.ConnectError):
+    """Whoever was asked at the last instant said that the request must not leave: not sent."""
+
+
 class StaleConnectionError(Exception):
     """A kept connection turned out to be closed before a byte was written: the request can go on another one."""
 
@@ -55,13 +59,21 @@ class Attempt:
     """
 
     def __init__(
-        self, body: AsyncIterable[bytes] | None, *, connect_within: float | None, write_within: float | None
+        self,
+        body: AsyncIterable[bytes] | None,
+        *,
+        connect_within: float | None,
+        write_within: float | None,
+        may_leave: Callable[[], bool] | None = None,
     ) -> None:
+        """`may_leave` is asked just before the first byte of a body is written."""
         self.body = body
         self.connect_within = connect_within
         self.write_within = write_within
         self.may_have_left = False
         """Whether a byte of the request may have reached the server."""
+        self._may_leave = may_leave
+        self._is_held_back = False
         self._is_written = body is None
         self._is_kept = False
         self._transport: asyncio.BaseTransport | None = None
@@ -93,6 +105,9 @@ class Attempt:
             return
         if self._transport is None or is_gone(self._transport, is_kept=self._is_kept):
             raise aiohttp.ClientConnectionResetError("The server closed the connection before anything was written")
+        if self._may_leave is not None and not self._may_leave():
+            self._is_held_back = True
+            raise aiohttp.ClientConnectionResetError("It must not leave any more")
         self.may_have_left = True
 
     def wrote_all(self) -> None:
@@ -116,6 +131,8 @@ class Attempt:
         """Give what aiohttp's `error` means: an exception of httpx, `StaleConnectionError`, or what the body raised."""
         if self._body_error is not None:
             return self._body_error
+        if self._is_held_back:
+            return HeldBackError("it must not leave any more")
         if not self.may_have_left and self._is_kept and isinstance(self.body, httpx.ByteStream):
             return StaleConnectionError(_in_words(error))
         kind = self._unknown(error) if self.may_have_left else _not_sent(error)

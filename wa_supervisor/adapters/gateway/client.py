@@ -10,15 +10,16 @@ and `unhealthy` (they harm everybody's sessions, whatever the secret), `qrcode-s
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from wa_supervisor.adapters.gateway.tokens import Tokens
-from wa_supervisor.adapters.gateway.wire import Answer, Call, NothingAskedError, Wire, WirePolicy
+from wa_supervisor.adapters.gateway.wire import Answer, Call, NothingAskedError, SupersededError, Wire, WirePolicy
+from wa_supervisor.domain.chat_history import ChatRow, Found, read_chat_row, read_found
 from wa_supervisor.domain.chats import ChatKind, chat_kind, is_sendable, send_flags
 from wa_supervisor.domain.errors import (
     GatewayAnswerError,
@@ -34,11 +35,15 @@ from wa_supervisor.domain.gateway import (
     SessionReport,
     StartOptions,
 )
-from wa_supervisor.domain.names import ChatId, GatewayName
+from wa_supervisor.domain.names import ChatId, GatewayName, StanzaId
 from wa_supervisor.domain.sending import NotSent, Repeat, SendOutcome, Unknown, outcome_of_answer
+from wa_supervisor.engine.ports import MayLeave, always
 
 HEALTH_TIMEOUT = 10.0
 """Seconds for `healthz`: it does nothing, so a gateway that takes longer is in no state to be asked anything."""
+
+_NAMEABLE = frozenset({ChatKind.PERSON, ChatKind.LID})
+"""Chats whose messages can be named beforehand: in groups an id names its participant too."""
 
 _SHORT_LID = 14
 """Digits up to which the gateway takes a lid for a phone number where it ignores `isLid`."""
@@ -55,6 +60,14 @@ class _Status(msgspec.Struct):
 
 class _Check(msgspec.Struct):
     status: bool
+
+
+class _Messages(msgspec.Struct):
+    response: list[object]
+
+
+class _NumberStatus(msgspec.Struct):
+    response: dict[str, object]
 
 
 class _Any(msgspec.Struct):
@@ -127,14 +140,28 @@ class HttpGateway:
             answer.read(_Any)
         self._tokens.forget(access.session)
 
-    async def send_text(self, access: SessionAccess, chat: ChatId, text: str) -> SendOutcome:
+    async def send_text(
+        self,
+        access: SessionAccess,
+        chat: ChatId,
+        text: str,
+        *,
+        stanza: StanzaId | None = None,
+        may_leave: MayLeave = always,
+    ) -> SendOutcome:
         """Send one text; what may go wrong is an outcome."""
         if not is_sendable(chat):
             # A comma or a second number in it would send to several, or to a stranger.
             return NotSent(reason="UnsendableChat", message="this is no chat to send to", repeat=Repeat.NEVER)
-        body = {"phone": chat, "message": text, **send_flags(chat)}
+        body: dict[str, object] = {"phone": chat, "message": text, **send_flags(chat)}
+        if stanza is not None and chat_kind(chat) in _NAMEABLE:
+            body["options"] = {"messageId": f"true_{chat}_{stanza}"}
         try:
-            answer = await self._ask(access, "POST", "send-message", body, within=self._send_timeout)
+            answer = await self._ask(
+                access, "POST", "send-message", body, within=self._send_timeout, may_leave=may_leave
+            )
+        except SupersededError as error:
+            return NotSent(reason="Superseded", message=str(error), repeat=Repeat.NEVER)
         except NothingAskedError as error:
             return NotSent(reason=error.reason, message=str(error), repeat=Repeat.LATER)
         except (GatewayUnreachableError, PermanentError) as error:
@@ -149,6 +176,36 @@ class HttpGateway:
             body = {"phone": chat, "value": on, **send_flags(chat)}
             (await self._ask(access, "POST", "typing", body)).read(_Any)
 
+    async def chats(self, access: SessionAccess, *, count: int, start: ChatId | None = None) -> Sequence[ChatRow]:
+        """Ask `list-chats` for chats of people and groups."""
+        body: dict[str, object] = {"count": count, "direction": "after"}
+        if start is not None:
+            body["id"] = start
+        rows = (await self._ask(access, "POST", "list-chats", body)).read(list[object])
+        found = (read_chat_row(row) for row in rows)
+        return [row for row in found if row is not None]
+
+    async def messages(
+        self, access: SessionAccess, chat: ChatId, *, count: int, after: str | None = None, before: str | None = None
+    ) -> Sequence[Found]:
+        """Ask `get-messages`; what fails there is answered with 401, which is not about the token."""
+        query = {"count": str(count), "direction": "after" if after else "before"}
+        anchor = after or before
+        if anchor is not None:
+            query["id"] = anchor
+        route = f"get-messages/{quote(chat, safe='@')}?{urlencode(query)}"
+        answer = await self._ask(access, "GET", route, what="get-messages")
+        found = [read_found(row, self.name, access.session) for row in answer.read(_Messages).response]
+        times = [each.place.at for each in found if each.place is not None and each.place.at]
+        return found[::-1] if times and times[0] > times[-1] else found  # oldest first, whichever way it lists them
+
+    async def number_exists(self, access: SessionAccess, chat: ChatId) -> bool:
+        """Ask `check-number-status`."""
+        number = chat.partition("@")[0]
+        answer = await self._ask(access, "GET", f"check-number-status/{quote(number)}", what="check-number-status")
+        found = answer.read(_NumberStatus).response
+        return bool(found.get("numberExists")) and found.get("canReceiveMessage") is not False
+
     async def _ask(
         self,
         access: SessionAccess,
@@ -156,14 +213,17 @@ class HttpGateway:
         route: str,
         body: Mapping[str, object] | None = None,
         *,
+        what: str | None = None,
         within: float | None = None,
+        may_leave: MayLeave | None = None,
     ) -> Answer:
         call = Call(
             method=method,
             path=f"/api/{quote(access.session, safe='')}/{route}",
-            what=route,
+            what=what or route,
             within=within or self._request_timeout,
             body=body,
+            may_leave=may_leave,
         )
         token = await self._tokens.of(access)
         answer = await self._wire.exchange(replace(call, token=token))

@@ -29,6 +29,10 @@ from wa_supervisor.adapters.gateway.connector import Connector
 _HEADERS_LEFT_TO_HTTPX = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _SCHEMES = ("http", "https")
 
+MAY_LEAVE = "may_leave"
+"""Extension of a request with a body: a function that is asked just before its first byte is written. If it says no,
+nothing is, and `attempt.HeldBackError` (a `ConnectError`) is raised."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransportPolicy:
@@ -115,6 +119,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 _body_of(request),
                 connect_within=timeouts.get("connect"),
                 write_within=timeouts.get("write"),
+                may_leave=cast("Callable[[], bool] | None", request.extensions.get(MAY_LEAVE)),
             )
             try:
                 return attempt, await self._exchange(request, attempt, timeouts.get("read"))

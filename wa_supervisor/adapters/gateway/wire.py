@@ -11,7 +11,7 @@ repeats nothing.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, NoReturn, TypeVar, cast
@@ -19,7 +19,8 @@ from typing import Any, Literal, NoReturn, TypeVar, cast
 import httpx
 import msgspec
 
-from wa_supervisor.adapters.gateway.transport import AiohttpTransport, TransportPolicy
+from wa_supervisor.adapters.gateway.attempt import HeldBackError
+from wa_supervisor.adapters.gateway.transport import MAY_LEAVE, AiohttpTransport, TransportPolicy
 from wa_supervisor.adapters.gateway.turns import Turns
 from wa_supervisor.domain.errors import (
     GatewayAnswerError,
@@ -59,6 +60,10 @@ class NothingAskedError(GatewayAnswerError):
     """Nothing was asked of the gateway: what was wanted certainly had no effect."""
 
 
+class SupersededError(NothingAskedError):
+    """At the last instant it was not certain that it still should be asked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request. `within`: seconds of silence after which the answer is given up."""
@@ -72,6 +77,8 @@ class Call:
     token: str | None = field(default=None, repr=False)
     takes_turn: bool = True
     """Whether it costs the gateway processor time."""
+    may_leave: Callable[[], bool] | None = field(default=None, repr=False)
+    """Asked just before the first byte of the body is written."""
     hides_path: bool = False
     """Whether the path holds the secret, so that no exception that names it may be seen."""
 
@@ -153,7 +160,12 @@ class Wire:
     async def _exchange(self, call: Call) -> Answer:
         try:
             response = await self._http.request(
-                call.method, call.path, content=_encoded(call.body), headers=_headers(call), timeout=self._limits(call)
+                call.method,
+                call.path,
+                content=_encoded(call.body),
+                headers=_headers(call),
+                timeout=self._limits(call),
+                extensions={} if call.may_leave is None else {MAY_LEAVE: call.may_leave},
             )
         except httpx.RequestError as error:
             failure = self._failure(call, error)
@@ -168,6 +180,8 @@ class Wire:
         )
 
     def _failure(self, call: Call, error: httpx.RequestError) -> Exception:
+        if isinstance(error, HeldBackError):
+            return SupersededError(f"{call.what} was not asked of gateway {self.name}: {error}")
         if isinstance(error, _NOT_SENT):
             return GatewayUnreachableError(f"gateway {self.name} cannot be reached at {self.url}: {error}")
         if isinstance(error, httpx.PoolTimeout):
