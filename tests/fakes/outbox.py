@@ -1,7 +1,7 @@
 """What agents answer, without Redis: a test says it, on the channel or on the stream.
 
 As with the real thing, a channel payload that nobody listens to is gone, a stream entry stays until it is settled, one
-process is not given an unsettled entry twice, and an entry that an earlier process began comes with `begun_before`.
+process is not given an unsettled entry twice, and an entry that was begun and never settled comes with `begun`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Literal
 
 from tests.fakes.scripted import Scripted
 from wa_supervisor.domain.names import AgentId
-from wa_supervisor.domain.replies import IncomingReply
+from wa_supervisor.domain.replies import Begun, IncomingReply
+from wa_supervisor.engine.ports import MayLeave, always
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,11 +22,11 @@ class _Entry:
     agent_id: AgentId
     id: str
     payload: bytes = field(repr=False)
-    is_begun: bool = False
+    begun: Begun | None = None
     is_in_flight: bool = False
 
     def as_reply(self) -> IncomingReply:
-        return IncomingReply(agent_id=self.agent_id, payload=self.payload, entry=self.id, begun_before=self.is_begun)
+        return IncomingReply(agent_id=self.agent_id, payload=self.payload, entry=self.id, begun=self.begun)
 
 
 class FakeAgentOutbox(Scripted):
@@ -40,6 +41,12 @@ class FakeAgentOutbox(Scripted):
         self.given_back: list[IncomingReply] = []
         self.unheard: list[tuple[AgentId, bytes]] = []
         """Channel payloads that nobody listened to."""
+        self.passed_on: list[tuple[IncomingReply, str]] = []
+        """Entries that were given to another daemon, with its id."""
+        self.may_leave = True
+        """Whether what was begun may still leave; no: too much time went by since."""
+        self.wall: Callable[[], float] = lambda: 0.0
+        """Seconds since the epoch, for what is begun."""
         self._entries: dict[tuple[AgentId, str], _Entry] = {}
         self._heard: deque[IncomingReply] = deque()
         self._number = 0
@@ -55,12 +62,18 @@ class FakeAgentOutbox(Scripted):
                 self.unheard.append((agent_id, payload))
             return None
 
-    def leave_behind(self, agent_id: AgentId, payload: bytes, *, begun: bool) -> str:
+    def leave_behind(self, agent_id: AgentId, payload: bytes, *, begun: Begun | bool) -> str:
         """Put an entry onto the stream that an earlier daemon took up, and perhaps began to send, before it died."""
         entry = self._add(agent_id, payload)
-        entry.is_begun = begun
+        entry.begun = (Begun(at=self.wall(), is_named=False) if begun else None) if isinstance(begun, bool) else begun
         self._touch()
         return entry.id
+
+    def lose(self, entry: str) -> None:
+        """Have another daemon take an entry over: it is not ours any more, and may not leave from here."""
+        for key in [key for key in self._entries if key[1] == entry]:
+            del self._entries[key]
+        self._touch()
 
     def forget_in_flight(self) -> None:
         """Go on as a new process would: what was delivered and not settled is delivered again."""
@@ -90,17 +103,26 @@ class FakeAgentOutbox(Scripted):
                 else:
                     await self._next_change(line)
 
-    async def begin(self, reply: IncomingReply) -> None:
-        """Mark the entry as begun."""
+    async def begin(self, reply: IncomingReply, *, is_named: bool) -> MayLeave | None:
+        """Mark the entry as begun, unless it is not ours (any more)."""
         async with self._call("begin"):
-            self.begun += self._on_stream(reply)
-            self._mark(reply, is_begun=True)
+            if reply.entry is None:
+                return always
+            entry = self._entry(reply)
+            if entry is None:
+                return None
+            self.begun.append(reply)
+            before = entry.begun or Begun(at=self.wall(), is_named=True)
+            entry.begun = Begun(at=before.at, is_named=before.is_named and is_named)
+            return lambda: self.may_leave and self._entry(reply) is not None
 
     async def undo(self, reply: IncomingReply) -> None:
         """Take the mark back."""
         async with self._call("undo"):
             self.undone += self._on_stream(reply)
-            self._mark(reply, is_begun=False)
+            entry = self._entry(reply)
+            if entry is not None:
+                entry.begun = None
 
     async def settle(self, reply: IncomingReply) -> None:
         """Take the entry off the stream."""
@@ -110,11 +132,20 @@ class FakeAgentOutbox(Scripted):
 
     def give_back(self, reply: IncomingReply) -> None:
         """Take an unsettled entry back: it is delivered again."""
-        entry = self._entries.get((reply.agent_id, reply.entry or ""))
+        entry = self._entry(reply)
         if entry is not None:
             entry.is_in_flight = False
             self.given_back.append(reply)
             self._touch()
+
+    async def pass_on(self, reply: IncomingReply, daemon_id: str) -> None:
+        """Give an entry to another daemon."""
+        async with self._call("pass_on"):
+            if self._entries.pop((reply.agent_id, reply.entry or ""), None) is not None:
+                self.passed_on.append((reply, daemon_id))
+
+    def _entry(self, reply: IncomingReply) -> _Entry | None:
+        return self._entries.get((reply.agent_id, reply.entry or ""))
 
     def _add(self, agent_id: AgentId, payload: bytes) -> _Entry:
         self._number += 1
@@ -138,8 +169,3 @@ class FakeAgentOutbox(Scripted):
     @staticmethod
     def _on_stream(reply: IncomingReply) -> list[IncomingReply]:
         return [] if reply.entry is None else [reply]
-
-    def _mark(self, reply: IncomingReply, *, is_begun: bool) -> None:
-        entry = self._entries.get((reply.agent_id, reply.entry or ""))
-        if entry is not None:
-            entry.is_begun = is_begun

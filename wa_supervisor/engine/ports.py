@@ -256,8 +256,8 @@ class AgentOutbox(Protocol):
         """Record that a stream entry is about to be sent, so that a crash does not send it twice.
 
         Gives what to ask before it leaves: whether it certainly still is ours. `None`: it is not, another daemon took
-        it over, and it must not be sent or settled here. `is_named`: whether the message is named beforehand. A reply from
-        the channel may always leave. May be repeated, and then holds for as long again.
+        it over, and it must not be sent or settled here. `is_named`: whether the message is named beforehand. A reply
+        from the channel may always leave. May be repeated, and then holds for as long again.
         """
 
     async def undo(self, reply: IncomingReply) -> None:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
 
 from wa_supervisor.adapters.redis.address import RedisAddress
+from wa_supervisor.adapters.redis.keys import to_text
 from wa_supervisor.adapters.redis.packing import Command
 from wa_supervisor.adapters.redis.policy import RedisPolicy
 from wa_supervisor.adapters.redis.refusals import RefusalError
@@ -52,6 +53,10 @@ class RedisClient:
         self._under_way: list[_Request] = []
         self._has_work = anyio.Event()
         self._is_closed = False
+        self._server: str | None = None
+        """The `run_id` of the server that was spoken to last."""
+        self.on_other_server: Callable[[], None] = lambda: None
+        """Called when the server began anew, or is another one: it may have forgotten the last that it was told."""
 
     async def run(self) -> None:
         """Carry commands and answers until cancelled. Connects when the first command comes."""
@@ -117,12 +122,24 @@ class RedisClient:
             return
         if not self._wire.is_open:
             await self._wire.open()
+            if not await self._is_the_same_server():
+                return
         answers = await self._wire.exchange([command for request in batch for command in request.commands])
         start = 0
         for request in batch:
             end = start + len(request.commands)
             request.give(answers[start:end])
             start = end
+
+    async def _is_the_same_server(self) -> bool:
+        """Whether the server still has what it was told; if not, whoever waits is let decide anew what to tell it."""
+        (answer,) = await self._wire.exchange([(b"INFO", b"server")])
+        before, self._server = self._server, run_id_of(answer)
+        if before is None or (before == self._server and self._server != UNKNOWN):
+            return True
+        self.on_other_server()
+        self._fail_all(StoreUnavailableError(f"{self._wire.server.label} began anew: what it forgot is looked for"))
+        return False
 
     async def _give_up(self, error: StoreUnavailableError) -> None:
         self._fail_all(error)
@@ -134,6 +151,16 @@ class RedisClient:
         self._under_way = []
         for request in requests:
             request.give(error)
+
+
+UNKNOWN = ""
+"""The run of a server that does not say."""
+
+
+def run_id_of(answer: object) -> str:
+    """Read what `INFO server` says of the run; `UNKNOWN` if it does not."""
+    lines = to_text(answer).splitlines() if isinstance(answer, bytes) else []
+    return next((line.partition(":")[2] for line in lines if line.startswith("run_id:")), UNKNOWN)
 
 
 def _own(error: StoreUnavailableError) -> StoreUnavailableError:

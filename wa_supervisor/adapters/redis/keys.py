@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wa_supervisor.domain.names import AgentId, ChatId, IntegrationId
+from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, IntegrationId, SessionName, StanzaId
 
 
 def to_bytes(text: str) -> bytes:
@@ -94,6 +94,27 @@ class Keys:
         """Text with a ttl: a message was handed over; the value is its stream entry."""
         return self._own("seen", identity)
 
+    def marks(self, gateway: GatewayName, session: SessionName) -> bytes:
+        """Hash: chat -> "time id" of the last message up to which nothing is missing."""
+        return self._own("marks", gateway, session)
+
+    def since(self, gateway: GatewayName, session: SessionName) -> bytes:
+        """Text: seconds since the epoch from which on a session is ours."""
+        return self._own("since", gateway, session)
+
+    @property
+    def agents_away(self) -> bytes:
+        """Set of the agents for whom messages wait until somebody listens."""
+        return self._own("unheard")
+
+    def unheard(self, agent_id: AgentId) -> bytes:
+        """Hash: `first` entry that waits until somebody listens, and `count` of them."""
+        return self._own("unheard", agent_id)
+
+    def sent(self, gateway: GatewayName, stanza: StanzaId) -> bytes:
+        """Hash with a ttl: a message that was sent for a reply: `ack` that was told, `receipt`, `stream`."""
+        return self._own("sent", gateway, stanza)
+
     def owner(self, agent_id: AgentId, chat: ChatId) -> bytes:
         """Text with a ttl: the integration that last received a message from a chat."""
         return self._own("chat", agent_id, chat)
@@ -110,9 +131,9 @@ class Keys:
         """Text with a ttl: the QR or pairing code on offer, as JSON."""
         return self._own("login", integration_id)
 
-    def sending(self, agent_id: AgentId, entry: str) -> bytes:
-        """Text with a ttl: a reply was about to be sent; the value is the daemon's id."""
-        return self._own("sending", agent_id, entry)
+    def sending(self, agent_id: AgentId) -> bytes:
+        """Hash: entry of the output stream -> JSON: that it was about to be sent, when and by whom."""
+        return self._own("sending", agent_id)
 
     def _own(self, *parts: str) -> bytes:
         return to_bytes(":".join((self.prefix, *parts)))
@@ -126,6 +147,11 @@ def agent_input(agent_id: AgentId) -> bytes:
 def agent_output(agent_id: AgentId) -> bytes:
     """Stream and channel: replies of an agent."""
     return to_bytes(f"agent:{agent_id}:output")
+
+
+def agent_receipts(agent_id: AgentId) -> bytes:
+    """Stream: what became of an agent's replies."""
+    return to_bytes(f"agent:{agent_id}:receipts")
 
 
 def hub_status(agent_id: AgentId) -> bytes:

@@ -25,7 +25,7 @@ from wa_supervisor.adapters.redis.policy import RedisPolicy
 from wa_supervisor.adapters.redis.refusals import RefusalError
 from wa_supervisor.adapters.redis.subscription import Heard
 from wa_supervisor.domain.names import AgentId
-from wa_supervisor.domain.replies import IncomingReply
+from wa_supervisor.domain.replies import Begun, IncomingReply
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +42,9 @@ class Taken(Protocol):
 
     def put_back(self, found: Sequence[Found]) -> None:
         """Forget those again."""
+
+    def was_settled(self, agent: AgentId, entry: str) -> bool:
+        """Whether the fate of one is known already."""
 
 
 class Listening:
@@ -131,8 +134,11 @@ class Listening:
             return
         refused = await self._streams.join(agents)
         self._complain(refused)
-        joining = [agent for agent in agents if agent not in refused]
-        positions = dict.fromkeys(joining, START)
+        self._joined.update(await self._read_own([agent for agent in agents if agent not in refused]))
+
+    async def _read_own(self, agents: Sequence[AgentId]) -> list[AgentId]:
+        """Deliver what this daemon has of these agents and is not under way; give those that could be read."""
+        joining, positions = list(agents), dict.fromkeys(agents, START)
         while positions:
             reading = await self._streams.read(positions)
             fresh = self._under_way.take(reading.entries)
@@ -141,9 +147,10 @@ class Listening:
             positions = {agent: last[agent] for agent in reading.full}
             await self._deliver_all(fresh, may_be_begun=True)
             joining = [agent for agent in joining if agent not in reading.refused]
-        self._joined.update(joining)
+        return joining
 
     async def _tidy(self, agents: Sequence[AgentId]) -> None:
+        await self._read_own(agents)  # what came back to us without our asking
         stock = await self._streams.look_after(agents)
         for agent, length in stock.too_long.items():
             if self._is_news(agent, "TooLong"):
@@ -156,22 +163,26 @@ class Listening:
     async def _deliver_all(self, found: Sequence[Found], *, may_be_begun: bool) -> None:
         waiting = deque(found)
         try:
-            begun = await self._streams.begun(found) if may_be_begun else frozenset()
+            begun = await self._streams.begun(found) if may_be_begun else {}
             while waiting:
                 agent, entry = waiting[0]
-                await self._deliver_entry(agent, entry, begun_before=(agent, entry.id) in begun)
+                await self._deliver_entry(agent, entry, begun.get((agent, entry.id)))
                 waiting.popleft()
         finally:
             self._under_way.put_back(list(waiting))
 
-    async def _deliver_entry(self, agent: AgentId, entry: Entry, *, begun_before: bool) -> None:
+    async def _deliver_entry(self, agent: AgentId, entry: Entry, begun: Begun | None) -> None:
+        if self._under_way.was_settled(agent, entry.id):  # the server has forgotten that
+            await self._streams.settle(agent, entry.id)
+            self._under_way.put_back([(agent, entry)])
+            return
         if entry.fields is None:  # somebody took it out of the stream: there is nothing left to send
             await self._streams.settle(agent, entry.id)
             self._under_way.put_back([(agent, entry)])
             _log.warning("a reply vanished from its stream", extra={"agent": agent, "entry": entry.id})
             return
         payload = payload_of(entry.fields)
-        await self._deliver(IncomingReply(agent_id=agent, payload=payload, entry=entry.id, begun_before=begun_before))
+        await self._deliver(IncomingReply(agent_id=agent, payload=payload, entry=entry.id, begun=begun))
 
     def _complain(self, refused: Mapping[AgentId, RefusalError]) -> None:
         self._joined.difference_update(refused)

@@ -14,9 +14,11 @@ it is unsettled; `give_back` returns one that will not be settled by whoever too
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from wa_supervisor.adapters.redis.client import RedisClient
+from wa_supervisor.adapters.redis.elapsed import boot_seconds
 from wa_supervisor.adapters.redis.keys import Keys, agent_output
 from wa_supervisor.adapters.redis.listening import Listening
 from wa_supervisor.adapters.redis.output_streams import Found, OutputStreams
@@ -24,6 +26,7 @@ from wa_supervisor.adapters.redis.subscription import Subscription
 from wa_supervisor.adapters.redis.together import run_together
 from wa_supervisor.domain.names import AgentId
 from wa_supervisor.domain.replies import IncomingReply
+from wa_supervisor.engine.ports import MayLeave, always
 
 
 class RedisAgentOutbox:
@@ -56,10 +59,16 @@ class RedisAgentOutbox:
         finally:
             self._listening = None
 
-    async def begin(self, reply: IncomingReply) -> None:
-        """Record that it is about to be sent. Raises `StoreUnavailableError`."""
-        if reply.entry is not None:
-            await self._streams.mark(reply.agent_id, reply.entry)
+    async def begin(self, reply: IncomingReply, *, is_named: bool) -> MayLeave | None:
+        """Record that it is about to be sent, if it still is ours. Raises `StoreUnavailableError`."""
+        if reply.entry is None:
+            return always
+        # Another daemon may take it over once it was idle for `claim_after`, and its idle time begins after this.
+        until = boot_seconds() + SURELY_OURS * self._policy.claim_after
+        if not await self._streams.begin(reply.agent_id, reply.entry, is_named=is_named):
+            self._under_way.end(reply.agent_id, reply.entry)
+            return None
+        return lambda: boot_seconds() < until
 
     async def undo(self, reply: IncomingReply) -> None:
         """Take `begin` back. Raises `StoreUnavailableError`."""
@@ -70,7 +79,7 @@ class RedisAgentOutbox:
         """Say that its fate is known. Raises `StoreUnavailableError`; it may then be repeated."""
         if reply.entry is not None:
             await self._streams.settle(reply.agent_id, reply.entry)
-            self._under_way.end(reply.agent_id, reply.entry)
+            self._under_way.settle(reply.agent_id, reply.entry)
 
     def give_back(self, reply: IncomingReply) -> None:
         """Return an unsettled entry: it is delivered again, perhaps to a session that can send it."""
@@ -80,11 +89,19 @@ class RedisAgentOutbox:
                 self._listening.look_back(reply.agent_id)
 
 
+SURELY_OURS = 0.75
+"""Share of the time after which an entry may be taken over in which it certainly still is ours."""
+
+SETTLED_REMEMBERED = 10_000
+"""Entries settled last that are remembered: a server that began anew may give the last second's again."""
+
+
 class UnderWay:
-    """The entries that were delivered in this process and are not settled."""
+    """The entries that were delivered in this process and are not settled, and those that were settled last."""
 
     def __init__(self) -> None:
         self._entries: set[tuple[AgentId, str]] = set()
+        self._settled: OrderedDict[tuple[AgentId, str], None] = OrderedDict()
 
     def take(self, found: Iterable[Found]) -> list[Found]:
         """Take up those that are not under way yet.
@@ -99,6 +116,17 @@ class UnderWay:
     def put_back(self, found: Sequence[Found]) -> None:
         """Forget those that could not be delivered after all: they come again."""
         self._entries.difference_update((agent, entry.id) for agent, entry in found)
+
+    def settle(self, agent: AgentId, entry: str) -> None:
+        """Forget one whose fate is known, but not that it is."""
+        self.end(agent, entry)
+        self._settled[agent, entry] = None
+        if len(self._settled) > SETTLED_REMEMBERED:
+            self._settled.popitem(last=False)
+
+    def was_settled(self, agent: AgentId, entry: str) -> bool:
+        """Whether its fate is known here, although the server gives it again."""
+        return (agent, entry) in self._settled
 
     def end(self, agent: AgentId, entry: str) -> None:
         """Forget one."""

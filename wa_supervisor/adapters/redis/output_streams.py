@@ -2,7 +2,8 @@
 
 An entry is ours from the moment it is read until its fate is known (`settle`). A daemon that comes back under its id
 finds its own entries again; those of one that is neither announced nor heard of for `claim_after` are taken over.
-Marks beside the streams say which entries were about to be sent, by whichever daemon.
+Marks beside the streams say which entries were about to be sent, when, and by whichever daemon; they have no ttl,
+because a daemon that was stopped must not outlive them. To mark an entry is to ask whether it still is ours.
 
 The streams are read for many agents in one command. One agent's key that is of a wrong type, or whose stream was
 deleted, makes the server refuse the whole command: it is then read for each alone, so that it is one agent's trouble.
@@ -14,16 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import cast
+
+import msgspec
 
 from wa_supervisor.adapters.redis.client import RedisClient
 from wa_supervisor.adapters.redis.entries import Entry, read_entries, read_streams
-from wa_supervisor.adapters.redis.keys import Keys, agent_output, to_bytes
+from wa_supervisor.adapters.redis.keys import Keys, agent_output, to_bytes, to_text
 from wa_supervisor.adapters.redis.packing import Command
 from wa_supervisor.adapters.redis.refusals import RefusalError
 from wa_supervisor.adapters.redis.scripts import Script
 from wa_supervisor.adapters.redis.wire import as_refusal
 from wa_supervisor.domain.names import AgentId
+from wa_supervisor.domain.replies import Begun
 
 GROUP = b"wa-supervisor"
 
@@ -67,6 +72,7 @@ class OutputStreams:
         self._keys = keys
         self._consumer = to_bytes(daemon_id)
         self._look_after = Script(client, "look_after")
+        self._begin = Script(client, "begin_reply")
 
     async def join(self, agents: Sequence[AgentId]) -> dict[AgentId, RefusalError]:
         """Make the group, and the stream, where there is none yet; give the agents for which that was refused."""
@@ -116,27 +122,30 @@ class OutputStreams:
         answers = [as_refusal(answer) for answer in await self._client.call_all(commands)]
         return [(agent, entry) for agent, answer in zip(left, answers, strict=True) for entry in read_entries(answer)]
 
-    async def begun(self, found: Sequence[Found]) -> frozenset[tuple[AgentId, str]]:
-        """Say which entries were about to be sent."""
-        answers = await self._client.call_all([(b"EXISTS", self._mark(agent, entry.id)) for agent, entry in found])
-        there = zip(found, answers, strict=True)
-        return frozenset((agent, entry.id) for (agent, entry), answer in there if as_refusal(answer))
+    async def begun(self, found: Sequence[Found]) -> dict[tuple[AgentId, str], Begun]:
+        """Give the entries that were about to be sent, and when."""
+        commands = [(b"HGET", self._keys.sending(agent), entry.id.encode()) for agent, entry in found]
+        answers = await self._client.call_all(commands)
+        marks = ((found, as_refusal(answer)) for found, answer in zip(found, answers, strict=True))
+        return {(agent, entry.id): _read_begun(mark) for (agent, entry), mark in marks if mark is not None}
 
-    async def mark(self, agent: AgentId, entry: str) -> None:
-        """Remember that an entry is about to be sent."""
-        ttl = b"%d" % max(1, round(self._client.policy.sending_ttl))
-        await self._client.call(b"SET", self._mark(agent, entry), self._consumer, b"EX", ttl)
+    async def begin(self, agent: AgentId, entry: str, *, is_named: bool) -> bool:
+        """Remember that an entry is about to be sent, and have it for `claim_after` again; False: it is not ours."""
+        mark = _Mark(at=datetime.now(UTC).timestamp(), named=is_named, daemon=to_text(self._consumer))
+        keys = (agent_output(agent), self._keys.sending(agent))
+        arguments = (GROUP, self._consumer, entry.encode(), msgspec.json.encode(mark))
+        return bool(await self._begin.call(keys, arguments))
 
     async def unmark(self, agent: AgentId, entry: str) -> None:
         """Forget it."""
-        await self._client.call(b"DEL", self._mark(agent, entry))
+        await self._client.call(b"HDEL", self._keys.sending(agent), entry.encode())
 
     async def settle(self, agent: AgentId, entry: str) -> None:
         """Say that the fate of an entry is known. The mark goes after the entry, never before."""
         acknowledged, _ = await self._client.call_all(
             [
                 (b"XACK", agent_output(agent), GROUP, entry.encode()),
-                (b"DEL", self._mark(agent, entry)),
+                (b"HDEL", self._keys.sending(agent), entry.encode()),
             ]
         )
         as_refusal(acknowledged)
@@ -154,8 +163,21 @@ class OutputStreams:
         head = (b"XREADGROUP", b"GROUP", GROUP, self._consumer, b"COUNT", b"%d" % PAGE, b"STREAMS")
         return (*head, *map(agent_output, positions), *positions.values())
 
-    def _mark(self, agent: AgentId, entry: str) -> bytes:
-        return self._keys.sending(agent, entry)
+
+class _Mark(msgspec.Struct):
+    """That an entry was about to be sent."""
+
+    at: float = 0.0
+    named: bool = False
+    daemon: str = ""
+
+
+def _read_begun(mark: object) -> Begun:
+    try:
+        read = msgspec.json.decode(cast("bytes", mark), type=_Mark)
+    except msgspec.DecodeError:  # somebody's writing: begun, and nothing more is known
+        return Begun(at=0.0, is_named=False)
+    return Begun(at=read.at, is_named=read.named)
 
 
 def _gather(reading: Reading, agents: Iterable[AgentId], answer: object) -> None:

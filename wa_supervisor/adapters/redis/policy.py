@@ -31,8 +31,10 @@ class RedisPolicy:
     """Seconds for which it is remembered which integration a chat wrote to last: agents take up old conversations."""
     typing_ttl: float = 86_400.0
     """Seconds for which marks of "typing" are kept; WhatsApp itself drops the sign after half a minute."""
-    sending_ttl: float = 86_400.0
-    """Seconds for which it is remembered that a reply was about to be sent: longer than a daemon is away unnoticed."""
+    sent_ttl: float = 259_200.0
+    """Seconds for which a sent message is remembered, so that its acks find the agent: people read within days."""
+    unheard_longest: float = 86_400.0
+    """Seconds that a message waits for somebody to listen to its agent's channel; it stays in the stream."""
     login_ttl: float = 60.0
     """Seconds for which a QR or pairing code is shown: WhatsApp renews a QR sooner, and it must not lie about."""
     hub_ttl: float = 60.0
@@ -47,6 +49,8 @@ class RedisPolicy:
     """About how many messages an agent's input stream keeps: 10 MB at 1 KB a message."""
     replies_maxlen: int = 10_000
     """How many replies an agent's output stream keeps before those whose fate is known are trimmed."""
+    receipts_maxlen: int = 10_000
+    """About how many receipts of one agent are kept: some thousand replies'."""
     dead_maxlen: int = 10_000
     """About how many dead letters are kept: more than anybody reads one by one."""
     events_maxlen: int = 10_000

@@ -16,10 +16,12 @@ from wa_supervisor.adapters.redis.commands import RedisCommands
 from wa_supervisor.adapters.redis.dead_letters import RedisDeadLetters
 from wa_supervisor.adapters.redis.events import RedisEventLog
 from wa_supervisor.adapters.redis.inbox import RedisAgentInbox
-from wa_supervisor.adapters.redis.keys import Keys
+from wa_supervisor.adapters.redis.keys import Keys, to_text
 from wa_supervisor.adapters.redis.leases import RedisLeases
 from wa_supervisor.adapters.redis.outbox import RedisAgentOutbox
+from wa_supervisor.adapters.redis.persistence import Persistence, read_persistence
 from wa_supervisor.adapters.redis.policy import RedisPolicy
+from wa_supervisor.adapters.redis.receipts import RedisReceipts
 from wa_supervisor.adapters.redis.wish import RedisWish
 
 
@@ -35,7 +37,20 @@ class RedisStore:
     events: RedisEventLog
     board: RedisStatusBoard
     dead_letters: RedisDeadLetters
+    receipts: RedisReceipts
     leases: RedisLeases
+
+    async def persistence(self) -> Persistence:
+        """Ask what the server may forget. Raises `StoreUnavailableError`."""
+        names = ("appendonly", "appendfsync", "save", "maxmemory", "maxmemory-policy")
+        *answers, info = await self.client.call_all(
+            [*((b"CONFIG", b"GET", name.encode()) for name in names), (b"INFO", b"persistence")]
+        )
+        config: dict[str, str] = {}
+        for answer in answers:
+            if isinstance(answer, list) and len(answer) == 2:
+                config[to_text(answer[0])] = to_text(answer[1])
+        return read_persistence(config, to_text(info) if isinstance(info, bytes) else "")
 
     async def ping(self) -> None:
         """Ask for a sign of life. Raises `StoreUnavailableError`, which tells an operator what to do."""
@@ -70,6 +85,7 @@ async def open_store(
             events=RedisEventLog(client, keys),
             board=RedisStatusBoard(client, keys),
             dead_letters=RedisDeadLetters(client, keys),
+            receipts=RedisReceipts(client, keys),
             leases=RedisLeases(client, keys, daemon_id=daemon_id, instance=secrets.token_hex(8)),
         )
         group.cancel_scope.cancel()

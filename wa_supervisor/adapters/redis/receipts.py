@@ -1,0 +1,48 @@
+"""Port `Receipts`: the streams `agent:{agent_id}:receipts`, and a hash for each sent message that acks may come for.
+
+A message is remembered and told in one step, and an ack is told if it says more than the last one, so that repetitions
+and several daemons that hear the same ack tell nothing twice.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from wa_supervisor.adapters.redis.client import RedisClient
+from wa_supervisor.adapters.redis.keys import Keys, agent_receipts
+from wa_supervisor.adapters.redis.scripts import Script
+from wa_supervisor.domain.names import GatewayName, StanzaId
+from wa_supervisor.domain.receipts import Receipt, SentMessage, fate_of_ack
+
+
+class RedisReceipts:
+    """What becomes of replies, as the agents may read it."""
+
+    def __init__(self, client: RedisClient, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._sent = Script(client, "sent")
+        self._acked = Script(client, "acked")
+        self._ttl = b"%d" % max(1, round(client.policy.sent_ttl))
+        self._maxlen = b"%d" % client.policy.receipts_maxlen
+
+    async def sent(self, message: SentMessage, receipt: Receipt, ack: int) -> None:
+        """Remember a sent message and tell its agent. Raises `StoreUnavailableError`; it may then be repeated."""
+        keys = (self._keys.sent(message.gateway, message.stanza), agent_receipts(receipt.agent_id))
+        await self._sent.call(keys, (msgspec.json.encode(receipt), b"%d" % ack, self._ttl, self._maxlen))
+
+    async def acked(self, gateway: GatewayName, stanza: StanzaId, ack: int, at: float) -> bool:
+        """Tell of an ack what is news. Raises `StoreUnavailableError`; it may then be repeated."""
+        arguments = (b"%d" % ack, fate_of_ack(ack).value.encode(), b"%.3f" % at, self._maxlen)
+        return bool(await self._acked.call((self._keys.sent(gateway, stanza),), arguments))
+
+    async def is_ours(self, gateway: GatewayName, stanza: StanzaId) -> bool:
+        """Say whether a message is remembered. Raises `StoreUnavailableError`."""
+        return bool(await self._client.call(b"EXISTS", self._keys.sent(gateway, stanza)))
+
+    async def tell(self, receipt: Receipt) -> None:
+        """Tell something of a reply that was not sent. Raises `StoreUnavailableError`; repeating tells it twice."""
+        bound = (b"MAXLEN", b"~", self._maxlen, b"*")
+        await self._client.call(
+            b"XADD", agent_receipts(receipt.agent_id), *bound, b"receipt", msgspec.json.encode(receipt)
+        )
