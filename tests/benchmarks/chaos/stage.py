@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import httpx
@@ -38,6 +38,9 @@ COMMAND = str(Path(sys.executable).with_name("wa-supervisor"))
 LOOK = 0.1
 """Seconds between two looks at another process, which has no event to wait for."""
 
+SIMULATE = (COMMAND, "simulate-gateway")
+"""The program of a gateway; one with the same options, and the same two lines to say where it is, will do."""
+
 UP = 60.0
 """Seconds that anything here may take to come up; a busy machine needs seconds, and more is a failure."""
 
@@ -51,15 +54,20 @@ SECRET = "THISISMYSECURETOKEN"
 class Gateway:
     """A simulated gateway in a process of its own, and the hand on its control interface."""
 
-    def __init__(self, name: str, folder: Path, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self, name: str, folder: Path, client: httpx.AsyncClient, *, program: Sequence[str] = SIMULATE
+    ) -> None:
         self.name = name
         self.url = ""
+        self.control_url = ""
+        """Where it is scripted, without `/_control`: the same place, unless its program has another for that."""
         self.restarts = 0
         """How often it began anew; it then starts by itself what was ever started there."""
         self.pages: list[dict[str, Any]] = []
         """Ledgers of lives that have ended."""
         self._folder = folder
         self._client = client
+        self._program = program
         self.child = self._make_child(0)
 
     def __repr__(self) -> str:
@@ -75,7 +83,7 @@ class Gateway:
             while "control  " not in (said := self.child.log.read_text(encoding="utf-8")[began:]):
                 assert self.child.returncode is None, said
                 await anyio.sleep(LOOK)
-        self.url = said.split()[1]
+        self.url, self.control_url = said.split()[1], said.split()[3].removesuffix("/_control/state")
 
     async def kill(self) -> None:
         """Kill it; what its people received is read first."""
@@ -83,6 +91,10 @@ class Gateway:
         self.restarts += 1
         self.child.send(signal.SIGKILL)
         await self.child.wait()
+
+    async def end(self) -> None:
+        """End it in order."""
+        await self.child.end()
 
     async def control(self, command: str, **body: object) -> bool:
         """Script it, as soon as it can be reached; say whether that was possible (not in its present state: no)."""
@@ -94,7 +106,7 @@ class Gateway:
     async def write(self, body: dict[str, object]) -> bool | None:
         """Let a person write; whether it was emitted, `None` when the gateway is away."""
         try:
-            answer = await self._client.post(f"{self.url}/_control/write", content=msgspec.json.encode(body))
+            answer = await self._client.post(f"{self.control_url}/_control/write", content=msgspec.json.encode(body))
         except httpx.TransportError:
             return None
         return bool(answer.raise_for_status().json()["emitted"])
@@ -119,12 +131,12 @@ class Gateway:
         with anyio.fail_after(UP):
             while True:
                 try:
-                    return await self._client.request(method, f"{self.url}/_control/{what}", content=content)
+                    return await self._client.request(method, f"{self.control_url}/_control/{what}", content=content)
                 except httpx.TransportError:
                     await anyio.sleep(LOOK)
 
     def _make_child(self, port: int) -> Child:
-        words = [COMMAND, "simulate-gateway", "--port", str(port)]
+        words = [*self._program, "--port", str(port)]
         return Child(self.name, words, self._folder / f"{self.name}.log")
 
 
@@ -184,13 +196,13 @@ class Server:
 class Daemon:
     """The daemon, and its service manager."""
 
-    def __init__(self, folder: Path) -> None:
-        self.config = folder / "config.toml"
-        self.log = folder / "daemon.log"
+    def __init__(self, folder: Path, name: str = "daemon") -> None:
+        self.config = folder / f"{name}.toml"
+        self.log = folder / f"{name}.log"
         self.lives = 0
         self.unordered: list[int | None] = []
         """How it ended when nobody had told it to."""
-        self._child = Child("daemon", [COMMAND, "run", "--config", str(self.config)], self.log, env=_environment())
+        self._child = Child(name, [COMMAND, "run", "--config", str(self.config)], self.log, env=plain_environment())
         self._is_ordered = False
         self._pause = RESTART
         self._life_began = 0
@@ -267,43 +279,54 @@ class Stage:
 
 
 @asynccontextmanager
+async def serving(directory: Path, policy: EmbeddedPolicy) -> AsyncIterator[tuple[Server, Server]]:
+    """Run Valkey and PostgreSQL in a private directory; both are ended at the end."""
+    policy = replace(policy, is_throwaway=True)
+    async with AsyncExitStack() as ending:
+        ending.enter_context(directory_owned(directory))
+        redis = Server(await ending.enter_async_context(valkey_planned(directory, policy)), policy)
+        postgres = Server(await ending.enter_async_context(postgres_planned(directory, policy)), policy)
+        for server in (redis, postgres):
+            ending.push_async_callback(ended, server)
+            await server.start()
+        yield redis, postgres
+
+
+@asynccontextmanager
 async def staged(folder: Path, gateways: Sequence[str]) -> AsyncIterator[Stage]:
     """Set the stage: gateways and servers run, the daemon is configured; at the end all of them are ended."""
-    policy = replace(policy_from_environment(), is_throwaway=True)
     async with AsyncExitStack() as ending:
         client = await ending.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=5.0))
-        ending.enter_context(directory_owned(folder / "servers"))
-        redis = Server(await ending.enter_async_context(valkey_planned(folder / "servers", policy)), policy)
-        postgres = Server(await ending.enter_async_context(postgres_planned(folder / "servers", policy)), policy)
-        for server in (redis, postgres):
-            ending.push_async_callback(_ended, server)
-            await server.start()
+        redis, postgres = await ending.enter_async_context(serving(folder / "servers", policy_from_environment()))
         found = {name: Gateway(name, folder, client) for name in gateways}
         for gateway in found.values():
-            ending.push_async_callback(_ended_gateway, gateway)
+            ending.push_async_callback(ended, gateway)
             await gateway.start()
         daemon = Daemon(folder)
-        ending.push_async_callback(_ended, daemon)
+        ending.push_async_callback(ended, daemon)
         stage = Stage(folder, found, redis, postgres, daemon)
         stage.write_config()
         yield stage
+
+
+class Ending(Protocol):
+    """What can be ended."""
+
+    async def end(self) -> None:
+        """End it for good."""
 
 
 ENDING = 60.0
 """Seconds that ending one child may take in all; each has limits of its own, which are shorter."""
 
 
-async def _ended(child: Server | Daemon) -> None:
+async def ended(child: Ending) -> None:
+    """End one of them, also while everything is being cancelled."""
     with anyio.move_on_after(ENDING, shield=True):
         await child.end()
 
 
-async def _ended_gateway(gateway: Gateway) -> None:
-    with anyio.move_on_after(ENDING, shield=True):
-        await gateway.child.end()
-
-
-def _environment() -> dict[str, str]:
+def plain_environment() -> dict[str, str]:
     """Give the environment without what the daemon would take for a setting or a service manager."""
     theirs = ("WA_SUPERVISOR_", "WPPCONNECT_", "REDIS_", "DATABASE_URL", "LOG_LEVEL", "NOTIFY_SOCKET", "WATCHDOG_")
     return {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
