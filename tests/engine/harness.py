@@ -459,6 +459,7 @@ class Carriage(Witness):
 
     def _doubt(self, _sent_at: float) -> None:
         self.silences += 1
+        self._touch()
 
     def _look(self) -> None:
         self.looks += 1

@@ -25,6 +25,7 @@ from wa_supervisor.domain.observations import (
     Observation,
     Trouble,
 )
+from wa_supervisor.engine.backlog import Backlog
 from wa_supervisor.engine.feed import MOST_HELD, Feed
 from wa_supervisor.engine.gate import CLOCKS_DISAGREE, Gate
 from wa_supervisor.engine.policies import GatePolicy, SessionPolicy
@@ -81,13 +82,18 @@ class SlowGateway(FakeGateway):
 class Line:
     """A feed among fakes."""
 
-    def __init__(self, *sessions: Number, gateway: FakeGateway | None = None) -> None:
+    def __init__(self, *sessions: Number, gateway: FakeGateway | None = None, backlog: Backlog | None = None) -> None:
         self.gateway, self.events = gateway or FakeGateway(MAIN), FakeGatewayEvents()
         self.told: list[Observation] = []
         policy = GatePolicy(reconnect_initial=1.0, reconnect_max=30.0)
         self.gate = Gate(self.gateway, policy, self.told.append)
         self.feed = Feed(
-            gateway=self.gateway, events=self.events, gate=self.gate, policy=policy, observe=self.told.append
+            gateway=self.gateway,
+            events=self.events,
+            gate=self.gate,
+            policy=policy,
+            observe=self.told.append,
+            backlog=backlog,
         )
         for session in sessions:
             self.feed.join(SessionName(session.id), session)
@@ -164,16 +170,40 @@ async def test_what_is_not_for_the_agent_is_counted_with_its_session_where_that_
     assert one.left_out == 1
 
 
-async def test_a_session_that_cannot_take_a_message_yet_makes_the_gateway_wait() -> None:
-    slow = Number("slow")
-    slow.may_take = anyio.Event()
-    line = Line(slow)
-    async with line.running(), anyio.create_task_group() as tasks:
-        tasks.start_soon(line.events.emit, "received-message", message("slow", "hello"))
+async def test_every_connection_tells_its_sessions_that_they_may_have_missed_something() -> None:
+    one, two = Number("one"), Number("two")
+    line = Line(one, two)
+    async with line.running():
+        await line.come_back()
+    assert one.lost == two.lost == ["reconnected"] * 2
+
+
+async def test_an_own_message_goes_to_its_session_and_is_counted_as_left_out() -> None:
+    one = Number("one")
+    line = Line(one)
+    payload = {"response": {"id": "true_5511900000077@c.us_3EB0", "session": "one", "body": "mine", "type": "chat"}}
+    async with line.running():
+        await line.events.emit("received-message", payload)
+    assert one.own == ["mine"]
+    assert line.left_out == [("own_message", "one")]
+
+
+async def test_too_much_in_memory_lets_the_connection_go_until_half_of_it_is_handed_over() -> None:
+    backlog = Backlog(10)
+    line = Line(Number("one"), backlog=backlog)
+    async with line.running():
+        backlog.moved(10)
+        await line.events.emit("received-message", message("one", "the last one"))
         await anyio.sleep(100)
-        assert not slow.messages
-        slow.may_take.set()
-    assert slow.messages == ["hello"]
+        assert line.changes[-1] == "feed_let_go"
+        assert not line.events.is_listening
+        assert line.gate.is_open  # replies still go out
+        backlog.moved(-4)
+        await anyio.sleep(100)
+        assert not line.events.is_listening
+        backlog.moved(-1)
+        await anyio.sleep(1)
+        assert line.changes[-1] == "feed_connected"
 
 
 async def test_a_bug_over_one_event_costs_that_event_and_not_the_connection() -> None:

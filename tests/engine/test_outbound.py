@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import anyio
 import pytest
 
-from tests.engine.harness import Carriage, Policies, agent, integration, records, reply, running, said
+from tests.engine.harness import Carriage, Policies, agent, integration, records, reply, running, said, wall
 from tests.engine.virtual_time import virtual_backend
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.outbox import FakeAgentOutbox
+from wa_supervisor.domain.errors import GatewayAnswerError
 from wa_supervisor.domain.gateway import SessionAccess
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.names import ChatId, StanzaId
-from wa_supervisor.domain.observations import ReplyDead, ReplySent, Trouble
-from wa_supervisor.domain.replies import IncomingReply
-from wa_supervisor.domain.sending import NotSent, Repeat, SendOutcome, Sent, Unknown
+from wa_supervisor.domain.observations import OutcomeSettled, ReplyDead, ReplySent, Trouble
+from wa_supervisor.domain.replies import Begun, IncomingReply
+from wa_supervisor.domain.sending import NotSent, Repeat, SendOutcome, Sent, Unknown, stanza_for
 from wa_supervisor.engine.dead_letter_office import RECORD_TIMEOUT
+from wa_supervisor.engine.outbound import CACHED_LOOK_UP
 from wa_supervisor.engine.policies import OutboundPolicy, SupervisorPolicy
+from wa_supervisor.engine.ports import MayLeave, always
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +31,8 @@ ANNA, BRUNO = "5511900000001@c.us", "5511900000002@c.us"
 BUSY = NotSent(reason="TooManyRequests", message="busy", repeat=Repeat.LATER)
 GONE = NotSent(reason="Disconnected", message="gone", repeat=Repeat.WHEN_CONNECTED)
 NEVER = NotSent(reason="Http413", message="too long", repeat=Repeat.NEVER)
-NOBODY_KNOWS = Unknown(reason="Http500", message="500")
+NOBODY_KNOWS = Unknown(reason="Http500", message="500", has_ended=True)
+NO_ANSWER = Unknown(reason="NoAnswer", message="nothing came")
 STANZA = StanzaId("3EB0AB")
 
 only_asyncio = pytest.mark.parametrize("anyio_backend", [virtual_backend("asyncio")])
@@ -42,10 +47,18 @@ class WatchedGateway(FakeGateway):
         self.tokens: list[str | None] = []
         self.may_be_sent: set[str] = set()
 
-    async def send_text(self, access: SessionAccess, chat: ChatId, text: str) -> SendOutcome:
+    async def send_text(
+        self,
+        access: SessionAccess,
+        chat: ChatId,
+        text: str,
+        *,
+        stanza: StanzaId | None = None,
+        may_leave: MayLeave = always,
+    ) -> SendOutcome:
         self.tokens.append(access.token)
         self.may_be_sent.add(text)
-        outcome = await super().send_text(access, chat, text)
+        outcome = await super().send_text(access, chat, text, stanza=stanza, may_leave=may_leave)
         if isinstance(outcome, NotSent):
             self.may_be_sent.discard(text)
         return outcome
@@ -303,32 +316,199 @@ async def test_what_would_be_refused_again_is_a_dead_letter_at_once() -> None:
     assert (letter.session, letter.gateway, letter.chat_id) == ("a-number", "main", ANNA)
 
 
-@pytest.mark.parametrize("was_sent", [True, False])
-async def test_what_may_have_been_sent_is_never_sent_again(was_sent: bool) -> None:
+@pytest.mark.parametrize("on_stream", [True, False])
+async def test_what_was_sent_although_nobody_said_so_is_found_and_not_sent_again(on_stream: bool) -> None:
     carriage = Carriage()
-    carriage.gateway.answer_next(NOBODY_KNOWS, done=was_sent)
+    carriage.gateway.answer_next(NOBODY_KNOWS, done=True)
     async with carriage.running():
+        await say(carriage, on_stream=on_stream)
+        (told,) = await carriage.until_told(ReplySent)
+        assert told.attempts == 1
+        assert [(found.found, found.by) for found in carriage.all_told(OutcomeSettled)] == [("sent", "history")]
+        await anyio.sleep(5000)
+    assert texts(carriage) == ["hello back"]
+    assert carriage.gateway.calls["send_text"] == 1
+    assert not carriage.letters.letters
+    assert not carriage.outbox.unsettled
+
+
+@pytest.mark.parametrize("on_stream", [True, False])
+async def test_what_was_not_sent_is_sent_again_when_that_is_certain(on_stream: bool) -> None:
+    carriage = Carriage()
+    carriage.gateway.answer_next(NOBODY_KNOWS, done=False)
+    async with carriage.running():
+        began = anyio.current_time()
+        await say(carriage, on_stream=on_stream)
+        (told,) = await carriage.until_told(ReplySent)
+        assert told.attempts == 2
+        policies = carriage.policies
+        assert anyio.current_time() - began >= policies.outbound.settle_failed + policies.inbound.settle
+        assert [(found.found, found.by) for found in carriage.all_told(OutcomeSettled)] == [("not_sent", "history")]
+    assert texts(carriage) == ["hello back"]
+
+
+async def test_a_call_without_an_answer_may_take_effect_late_and_is_waited_for_until_it_cannot() -> None:
+    carriage = Carriage()
+    carriage.gateway.answer_next(NO_ANSWER, done=True, done_after=150.0)
+    async with carriage.running():
+        began = anyio.current_time()
+        await say(carriage, on_stream=True)
+        await carriage.until_told(ReplySent)
+        assert anyio.current_time() - began >= 150
+    assert texts(carriage) == ["hello back"]
+    assert carriage.gateway.calls["send_text"] == 1
+
+
+async def test_a_call_without_an_answer_that_never_took_effect_is_made_again_after_the_quiet_time() -> None:
+    carriage = Carriage()
+    carriage.gateway.answer_next(NO_ANSWER, done=False)
+    async with carriage.running():
+        began = anyio.current_time()
+        await say(carriage, on_stream=True)
+        await carriage.until_told(ReplySent)
+        assert anyio.current_time() - began >= carriage.policies.outbound.settle_quiet
+    assert texts(carriage) == ["hello back"]
+    assert carriage.gateway.calls["send_text"] == 2
+
+
+async def test_a_gateway_that_restarted_cannot_still_be_sending() -> None:
+    carriage = Carriage()
+    await carriage.gateway.health()
+    carriage.gateway.answer_next(NO_ANSWER, done=False)
+    async with carriage.running():
+        began = anyio.current_time()
+        await say(carriage, on_stream=True)
+        await carriage.gateway.until(lambda: carriage.gateway.calls["send_text"] == 1)
+        await anyio.sleep(20)
+        carriage.gateway.restart()
+        carriage.gateway.session("a-number").connect()
+        await carriage.until_told(ReplySent)
+        assert anyio.current_time() - began < carriage.policies.outbound.settle_quiet
+    assert texts(carriage) == ["hello back"]
+
+
+async def test_whatsapps_own_word_settles_it_before_any_look() -> None:
+    carriage = Carriage()
+    carriage.gateway.answer_next(NO_ANSWER, done=True)
+    async with carriage.running():
+        entry = await carriage.outbox.say(agent("a"), reply(ANNA), on="stream")
+        assert entry is not None
+        await carriage.gateway.until(lambda: carriage.gateway.calls["send_text"] == 1)
+        carriage.acks.take(stanza_for(agent("a"), entry), 1)
+        await carriage.until_told(ReplySent)
+        assert [(found.found, found.by) for found in carriage.all_told(OutcomeSettled)] == [("sent", "ack")]
+        assert carriage.gateway.calls["messages"] == 0
+
+
+async def test_what_cannot_be_settled_is_a_dead_letter_of_unknown_fate_and_its_lane_goes_on() -> None:
+    carriage = Carriage(Policies(outbound=OutboundPolicy(settle_longest=600)))
+    carriage.gateway.answer_next(NOBODY_KNOWS, done=False)
+    carriage.gateway.unreadable.add(ChatId(ANNA))
+    carriage.gateway.writes("a-number", ANNA, "hello", at=wall())
+    async with carriage.running():
+        began = anyio.current_time()
         await say(carriage, on_stream=True)
         await until_dead(carriage)
-        await anyio.sleep(5000)
-        assert carriage.gateway.calls["send_text"] == 1
-        assert not carriage.outbox.unsettled
-        assert not carriage.outbox.undone
+        assert anyio.current_time() - began >= 600
+        carriage.gateway.unreadable.clear()
+        await say(carriage, "next", on_stream=True)
+        await carriage.until_told(ReplySent)
     (letter,) = carriage.letters.letters
-    assert (letter.reason, letter.is_unknown, letter.attempts) == ("Http500", True, 1)
+    assert (letter.reason, letter.is_unknown, letter.attempts) == ("Unsettled", True, 1)
+    assert texts(carriage) == ["next"]
+    assert [receipt.status for receipt in carriage.receipts.told[agent("a")]] == ["unknown", "sent"]
 
 
-async def test_an_exception_that_nobody_foresaw_while_sending_is_told_and_not_tried_again() -> None:
+async def test_the_same_text_twice_is_told_apart_by_the_messages_name() -> None:
+    carriage = Carriage()
+    async with carriage.running():
+        await say(carriage, "Yes.", on_stream=True)
+        await carriage.until_told(ReplySent)
+        carriage.gateway.answer_next(NOBODY_KNOWS, done=False)
+        await say(carriage, "Yes.", on_stream=True)
+        await carriage.until_told(ReplySent, 2)
+    assert texts(carriage) == ["Yes.", "Yes."]
+
+
+async def test_in_a_group_the_same_text_twice_is_told_apart_by_what_is_known_to_be_sent() -> None:
+    group = "120363000000000001@g.us"
+    carriage = Carriage()
+    async with carriage.running():
+        await say(carriage, "Yes.", chat=group, on_stream=True)
+        await carriage.until_told(ReplySent)
+        for done in (False, True):
+            carriage.gateway.answer_next(NOBODY_KNOWS, done=done)
+            await say(carriage, "Yes.", chat=group, on_stream=True)
+        await carriage.until_told(ReplySent, 3)
+        await anyio.sleep(1000)
+    assert texts(carriage) == ["Yes."] * 3
+
+
+async def test_a_gateway_that_refuses_names_gets_the_reply_without_one() -> None:
+    carriage = Carriage()
+    carriage.gateway.refuses_names = True
+    async with carriage.running():
+        await say(carriage, "1", on_stream=True)
+        await carriage.until_told(ReplySent)
+        await say(carriage, "2", on_stream=True)
+        await carriage.until_told(ReplySent, 2)
+        assert carriage.gateway.calls["send_text"] == 3  # the second time it is known
+    assert texts(carriage) == ["1", "2"]
+
+
+@pytest.mark.parametrize("was_sent", [True, False])
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_what_an_earlier_life_began_is_looked_for_before_it_is_sent(was_sent: bool, is_named: bool) -> None:
+    carriage = Carriage()
+    carriage.outbox.wall = wall
+    entry = carriage.outbox.leave_behind(agent("a"), reply(ANNA), begun=Begun(at=wall() - 20, is_named=is_named))
+    if was_sent:
+        stanza = stanza_for(agent("a"), entry) if is_named else None
+        carriage.gateway.session("a-number").book.add(ANNA, "hello back", wall() - 19, from_me=True, stanza=stanza)
+    async with carriage.running():
+        await carriage.outbox.until(lambda: not carriage.outbox.unsettled)
+        await carriage.until_told(ReplySent)
+    assert texts(carriage) == ([] if was_sent else ["hello back"])
+    assert not carriage.letters.letters
+
+
+async def test_a_reply_that_another_daemon_took_over_is_neither_sent_nor_settled_here() -> None:
+    carriage = Carriage()
+    carriage.disconnect()
+    async with carriage.running():
+        entry = await carriage.outbox.say(agent("a"), reply(ANNA), on="stream")
+        await anyio.sleep(1)
+        assert entry is not None
+        carriage.outbox.lose(entry)
+        carriage.connect()
+        await anyio.sleep(1000)
+        await say(carriage, "next", on_stream=True)
+        await carriage.until_told(ReplySent)
+    assert texts(carriage) == ["next"]
+    assert not carriage.letters.letters
+
+
+async def test_a_process_that_was_stopped_asks_again_before_anything_leaves() -> None:
+    carriage = Carriage()
+    carriage.outbox.may_leave = False  # too much time went by between asking and leaving
+    async with carriage.running():
+        await say(carriage, on_stream=True)
+        await carriage.outbox.until(lambda: carriage.outbox.calls["begin"] >= 3)
+        assert not texts(carriage)
+        carriage.outbox.may_leave = True
+        await carriage.until_told(ReplySent)
+    assert texts(carriage) == ["hello back"]
+
+
+async def test_an_exception_that_nobody_foresaw_while_sending_is_told_and_settled() -> None:
     carriage = Carriage()
     carriage.gateway.fail_next("send_text", RuntimeError("a bug"), after_effect=True)
     async with carriage.running():
         await carriage.outbound.take(said())
-        await until_dead(carriage)
         await carriage.outbound.take(said("next"))
-        await carriage.until_told(ReplySent)
+        await carriage.until_told(ReplySent, 2)
     assert texts(carriage) == ["hello back", "next"]
-    (letter,) = carriage.letters.letters
-    assert (letter.reason, letter.message, letter.is_unknown) == ("InternalError", "RuntimeError: a bug", True)
+    assert not carriage.letters.letters
     assert [str(trouble.error) for trouble in carriage.all_told(Trouble)] == ["a bug"]
 
 
@@ -338,11 +518,92 @@ async def test_a_cancellation_that_was_not_ours_while_sending_is_not_taken_for_u
     carriage.gateway.fail_next("send_text", asyncio.CancelledError(), after_effect=True)  # type: ignore[arg-type]
     async with carriage.running():
         await carriage.outbound.take(said())
-        await until_dead(carriage)
         await carriage.outbound.take(said("next"))
-        await carriage.until_told(ReplySent)
+        await carriage.until_told(ReplySent, 2)
     assert texts(carriage) == ["hello back", "next"]
-    assert [(letter.reason, letter.is_unknown) for letter in carriage.letters.letters] == [("Interrupted", True)]
+    assert not carriage.letters.letters
+
+
+# --- people who never wrote, and the pace
+
+
+async def test_a_number_that_never_wrote_is_looked_up_once_before_the_first_message() -> None:
+    carriage = Carriage()
+    carriage.inbox.owners[agent("a"), ChatId(BRUNO)] = carriage.id
+    async with carriage.running():
+        for text in ("1", "2"):
+            for chat in (ANNA, BRUNO):
+                await carriage.outbound.take(said(text, chat=chat))
+        await carriage.until_told(ReplySent, 4)
+        assert carriage.gateway.calls["number_exists"] == 1  # Bruno wrote before
+
+
+async def test_a_number_that_nobody_has_is_a_dead_letter_after_a_second_look() -> None:
+    carriage = Carriage()
+    carriage.gateway.missing_numbers.add(ChatId(ANNA))
+    async with carriage.running():
+        began = anyio.current_time()
+        await say(carriage, on_stream=True)
+        await until_dead(carriage)
+        assert carriage.gateway.calls["number_exists"] == 2
+        assert anyio.current_time() - began >= CACHED_LOOK_UP
+    (letter,) = carriage.letters.letters
+    assert (letter.reason, letter.is_unknown) == ("NoSuchNumber", False)
+    assert not texts(carriage)
+
+
+async def test_a_look_up_that_the_gateway_cannot_make_keeps_the_reply_back_only_for_a_while() -> None:
+    carriage = Carriage(Policies(outbound=OutboundPolicy(attempts=3)))
+    carriage.gateway.fail_next("number_exists", GatewayAnswerError("500"), times=10**6)
+    async with carriage.running():
+        await say(carriage, on_stream=True)
+        await carriage.until_told(ReplySent)
+    assert carriage.gateway.calls["number_exists"] == 3
+
+
+async def test_sends_of_a_session_are_apart_and_so_many_a_minute() -> None:
+    policy = OutboundPolicy(min_gap=2.0, jitter=1.0, per_minute=10, in_flight_per_session=100)
+    carriage = Carriage(Policies(outbound=policy))
+    moments: list[float] = []
+    async with carriage.running():
+        for number in range(25):
+            await carriage.outbound.take(said(f"{number}", chat=f"55119{number:08}@c.us"))
+        for number in range(25):
+            await carriage.until_told(ReplySent, number + 1)
+            moments.append(anyio.current_time())
+    gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
+    assert min(gaps) >= 2.0
+    assert len({round(gap, 3) for gap in gaps}) > 5
+    assert all(moments[n + 10] - moments[n] >= 59.9 for n in range(15))
+
+
+async def test_typing_is_shown_in_proportion_to_the_text_where_that_is_wanted() -> None:
+    carriage = Carriage(Policies(outbound=OutboundPolicy(typing_speed=10.0, typing_longest=5.0)))
+    async with carriage.running():
+        for text, seconds in (("x" * 20, 2.0), ("x" * 1000, 5.0)):
+            began = anyio.current_time()
+            await carriage.outbound.take(said(text, chat=ANNA))
+            await anyio.sleep(seconds / 2)
+            assert ("a-number", ANNA) in carriage.gateway.typing
+            sent = len(carriage.all_told(ReplySent))
+            await carriage.until_told(ReplySent, sent + 1)
+            assert anyio.current_time() - began == pytest.approx(seconds, abs=0.6)
+
+
+# --- receipts
+
+
+async def test_the_agent_is_told_of_what_was_sent_and_by_which_message() -> None:
+    carriage = Carriage()
+    async with carriage.running():
+        await carriage.outbox.say(agent("a"), reply(ANNA, reply_id="mine"), on="stream")
+        await carriage.until_told(ReplySent)
+        await carriage.outbox.until(lambda: not carriage.outbox.unsettled)
+    (receipt,) = carriage.receipts.told[agent("a")]
+    assert (receipt.status, receipt.chat_id, receipt.reply_id) == ("sent", ANNA, "mine")
+    (stanza,) = [stanza for _, stanza in carriage.receipts.remembered]
+    assert receipt.message_id == f"true_{ANNA}_{stanza}"
+    assert (receipt.session, receipt.integration_id) == ("a-number", "a")
 
 
 # --- WhatsApp's ack
@@ -386,27 +647,32 @@ async def test_an_error_that_whatsapp_reports_is_a_dead_letter_of_unknown_fate()
     assert [(letter.reason, letter.is_unknown) for letter in carriage.letters.letters] == [("AckError", True)]
 
 
-async def test_a_message_that_is_not_acknowledged_in_time_is_a_dead_letter_of_unknown_fate() -> None:
+async def test_a_message_that_is_not_acknowledged_in_time_is_settled_and_the_session_suspected() -> None:
     carriage = Carriage(Policies(outbound=OutboundPolicy(ack_timeout=30.0)))
-    stanzas = (STANZA, StanzaId("3EB0AC"))
-    carriage.gateway.answer_next(Sent(stanzas=stanzas, acknowledged=False), done=False)
+    carriage.gateway.session("a-number").has_socket = False
     async with carriage.running():
         began = anyio.current_time()
         await carriage.outbound.take(said())
-        await anyio.sleep(20)
-        carriage.acks.take(STANZA, 1)
-        await until_dead(carriage)
+        await carriage.until(lambda: carriage.silences == 1)
         assert anyio.current_time() - began == pytest.approx(30)
-    assert [(letter.reason, letter.is_unknown) for letter in carriage.letters.letters] == [("NoAck", True)]
+        await anyio.sleep(100)
+        assert carriage.gateway.calls["send_text"] == 1  # it is in the page, and may still go out
+        session = carriage.gateway.session("a-number")
+        session.end()
+        session.connect()  # the page began anew, and what never left it is gone
+        await carriage.until_told(ReplySent)
+    assert texts(carriage) == ["hello back"]
+    assert carriage.gateway.calls["send_text"] == 2
 
 
-async def test_an_answer_that_names_no_message_and_no_ack_is_of_unknown_fate() -> None:
+async def test_an_answer_that_names_no_message_and_no_ack_is_looked_for_by_its_text() -> None:
     carriage = Carriage()
     carriage.gateway.answer_next(Sent(stanzas=(), acknowledged=False), done=True)
     async with carriage.running():
         await carriage.outbound.take(said())
-        await until_dead(carriage)
-    assert [(letter.reason, letter.is_unknown) for letter in carriage.letters.letters] == [("NoAck", True)]
+        await carriage.until_told(ReplySent)
+    assert texts(carriage) == ["hello back"]
+    assert carriage.gateway.calls["send_text"] == 1
 
 
 # --- Redis away
@@ -443,7 +709,7 @@ async def test_a_mark_that_could_not_be_taken_back_is_taken_back_when_the_sessio
         await carriage.outbox.until(lambda: carriage.outbox.calls["undo"] == 1)
         carriage.disconnect()
         await anyio.sleep(100)
-    assert [given.begun_before for given in redelivered(carriage.outbox)] == [False]
+    assert [given.begun is not None for given in redelivered(carriage.outbox)] == [False]
 
 
 async def test_a_reply_that_was_sent_is_settled_however_long_redis_is_away() -> None:
@@ -467,7 +733,7 @@ async def test_a_reply_that_was_sent_and_cannot_be_settled_before_the_stop_is_gi
         await anyio.sleep(50)
         began = anyio.current_time()
     assert anyio.current_time() - began <= RECORD_TIMEOUT
-    assert [given.begun_before for given in redelivered(carriage.outbox)] == [True]
+    assert [given.begun is not None for given in redelivered(carriage.outbox)] == [True]
     assert "its stream does not know" in carriage.all_told(Trouble)[-1].message
 
 
@@ -482,7 +748,7 @@ async def test_a_mark_that_cannot_be_taken_back_before_the_stop_is_told() -> Non
         await anyio.sleep(100)
         began = anyio.current_time()
     assert anyio.current_time() - began <= RECORD_TIMEOUT
-    assert [given.begun_before for given in redelivered(carriage.outbox)] == [True]
+    assert [given.begun is not None for given in redelivered(carriage.outbox)] == [True]
     assert "its stream says that it was begun" in carriage.all_told(Trouble)[-1].message
 
 
@@ -521,7 +787,7 @@ async def test_what_waits_when_the_session_ends_stays_in_its_stream_or_is_a_dead
             await say(carriage, f"{number}", chat=BRUNO, on_stream=on_stream)
         await anyio.sleep(10)
     if on_stream:
-        assert [given.begun_before for given in redelivered(carriage.outbox)] == [False] * 6
+        assert [given.begun is not None for given in redelivered(carriage.outbox)] == [False] * 6
         assert not carriage.letters.letters
     else:
         assert reasons(carriage) == ["Stopped"] * 6
@@ -536,7 +802,7 @@ async def test_what_is_in_the_air_when_the_session_ends_is_of_unknown_fate(on_st
         await say(carriage, on_stream=on_stream)
         await carriage.gateway.until(lambda: carriage.gateway.calls["send_text"] == 1)
     if on_stream:
-        assert [given.begun_before for given in redelivered(carriage.outbox)] == [True]
+        assert [given.begun is not None for given in redelivered(carriage.outbox)] == [True]
         assert not carriage.letters.letters
     else:
         assert [(letter.reason, letter.is_unknown) for letter in carriage.letters.letters] == [("Interrupted", True)]
@@ -626,7 +892,7 @@ def audit(carriage: Carriage) -> None:
         assert not letters or letters[0].is_unknown is may_be_sent
         if payload in kept:
             assert not letters
-            assert kept[payload].is_begun is may_be_sent
+            assert (kept[payload].begun is not None) is may_be_sent
             assert not kept[payload].is_in_flight  # whoever had it gave it back
         elif payload in [incoming.payload for incoming in carriage.heard]:
             assert sent or letters

@@ -13,12 +13,13 @@ from tests.engine.harness import cancel_after, integration, record, reply, runni
 from tests.fakes.dead_letters import FakeDeadLetters
 from tests.fakes.inbox import FakeAgentInbox
 from tests.fakes.outbox import FakeAgentOutbox
+from tests.fakes.receipts import FakeReceipts
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.names import AgentId, ChatId, IntegrationId
 from wa_supervisor.domain.observations import Observation, Trouble
-from wa_supervisor.domain.replies import IncomingReply, Reply
+from wa_supervisor.domain.replies import Begun, IncomingReply, Reply
 from wa_supervisor.engine.dead_letter_office import DeadLetterOffice
 from wa_supervisor.engine.reply_router import ASK_FOR, ReplyRouter
 
@@ -54,7 +55,9 @@ class Desk:
     def __init__(self, *sessions: Number) -> None:
         self.inbox, self.outbox, self.letters = FakeAgentInbox(), FakeAgentOutbox(), FakeDeadLetters()
         self.told: list[Observation] = []
-        office = DeadLetterOffice(letters=self.letters, outbox=self.outbox, wall=wall, observe=self.told.append)
+        office = DeadLetterOffice(
+            letters=self.letters, outbox=self.outbox, receipts=FakeReceipts(), wall=wall, observe=self.told.append
+        )
         self.router = ReplyRouter(inbox=self.inbox, outbox=self.outbox, office=office, observe=self.told.append)
         for session in sessions:
             self.router.join(session)
@@ -173,17 +176,26 @@ async def test_what_is_for_another_channel_is_settled_and_nothing_else() -> None
     assert not desk.letters.letters
 
 
-@pytest.mark.parametrize("payload", [reply(CHAT), b"no json"])
-async def test_what_an_earlier_daemon_began_is_a_dead_letter_of_unknown_fate(payload: bytes) -> None:
+async def test_what_an_earlier_daemon_began_is_the_sessions_to_settle() -> None:
     session = Number("a", SALES)
     desk = Desk(session)
-    desk.outbox.leave_behind(SALES, payload, begun=True)
+    desk.outbox.leave_behind(SALES, reply(CHAT), begun=Begun(at=1.0, is_named=True))
+    async with desk.listening():
+        await desk.outbox.until(lambda: desk.outbox.calls["listen"] == 1)
+        await anyio.sleep(1)
+    (took,) = session.took
+    assert took.source.begun == Begun(at=1.0, is_named=True)
+    assert not desk.letters.letters
+
+
+async def test_what_an_earlier_daemon_began_and_no_session_can_settle_is_a_dead_letter_of_unknown_fate() -> None:
+    desk = Desk()
+    desk.outbox.follow(frozenset({SALES}))
+    desk.outbox.leave_behind(SALES, reply(CHAT), begun=True)
     async with desk.listening():
         await desk.outbox.until(lambda: not desk.outbox.unsettled)
     (letter,) = desk.letters.letters
-    assert (letter.reason, letter.is_unknown) == ("Interrupted", True)
-    assert letter.chat_id == (CHAT if payload == reply(CHAT) else None)
-    assert not session.took
+    assert (letter.reason, letter.is_unknown, letter.chat_id) == ("Interrupted", True, CHAT)
 
 
 async def test_what_an_earlier_daemon_did_not_begin_is_sent() -> None:

@@ -47,6 +47,11 @@ class FakeGatewayEvents:
             await self._sink.deliver(name, payload)
         return True
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether a connection stands."""
+        return self._sink is not None
+
     def lose(self) -> None:
         """End the connection."""
         self._lost.set()

@@ -379,16 +379,16 @@ class Outbound:
             self._acks.sent_by(stanza, self._is_alive)
         if sent.acknowledged:
             return sent
-        until = anyio.current_time() + self._policy.ack_timeout
-        for stanza in sent.stanzas:
-            ack = await self._acks.wait(stanza, until - anyio.current_time())
-            if ack is None:
-                self._is_silent(until - self._policy.ack_timeout)
-                self._find_out(waiting, has_ended=True, stanza=stanza)
-                raise _TryAgainError
-            if ack < 0:
-                return REFUSED_BY_WHATSAPP
-        return sent
+        asked = anyio.current_time()
+        until = asked + self._policy.ack_timeout
+        acks = [await self._acks.wait(stanza, until - anyio.current_time()) or 0 for stanza in sent.stanzas]
+        if any(ack > 0 for ack in acks):
+            return sent
+        if any(ack < 0 for ack in acks):
+            return REFUSED_BY_WHATSAPP
+        self._is_silent(asked)
+        self._find_out(waiting, has_ended=True, stanza=sent.stanzas[0] if sent.stanzas else None)
+        raise _TryAgainError
 
     async def _sent(self, waiting: _Waiting, sent: Sent) -> None:
         self._is_alive()

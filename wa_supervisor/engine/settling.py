@@ -5,8 +5,8 @@ that is there was sent; one that is there but not acknowledged yet may still go 
 if two looks some seconds apart do not find it and the call that should have sent it certainly has ended: an answer
 that said it failed, a gateway that began anew since, or enough time.
 
-A message that was named beforehand is found by its name. Any other is found by its text among the own messages since
-the send began, leaving out those that are known to be something else's.
+A message that was named beforehand is found by its name. Any other, and one whose name the gateway did not take, is
+found by its text among the own messages since the send began, leaving out those that are known to be something else's.
 
 What it does not do: send. Whoever asks gets what was found and decides.
 """
@@ -131,7 +131,7 @@ class Settling:
     async def _word_on(self, doubt: Doubt) -> Verdict:
         pause = min(doubt.pause, max(FIRST_LOOK, doubt.ended_by - anyio.current_time()))
         doubt.pause = min(2 * doubt.pause, LONGEST_PAUSE)
-        stanza = doubt.stanza or await self._stanza_among_own(doubt)
+        stanza = await self._stanza_among_own(doubt) or doubt.stanza
         if stanza is None:
             await anyio.sleep(pause)
             stanza = await self._stanza_among_own(doubt)
@@ -141,6 +141,8 @@ class Settling:
         return Verdict.OPEN if ack is None else self._found(doubt, stanza, ack)
 
     async def _stanza_among_own(self, doubt: Doubt) -> StanzaId | None:
+        if doubt.stanza in self._own:
+            return doubt.stanza
         return await self._stanza_among(doubt, [own for own in self._own.values() if own.place.chat == doubt.chat])
 
     async def _stanza_among(self, doubt: Doubt, own: Sequence[OwnMessage]) -> StanzaId | None:
@@ -167,8 +169,10 @@ class Settling:
             return Verdict.OPEN
         if own is None:
             return Verdict.OPEN
-        stanza = doubt.stanza or await self._stanza_among(doubt, own)
-        there = next((message for message in own if message.stanza == stanza), None)
+        there = next((message for message in own if message.stanza == doubt.stanza), None)
+        if there is None:
+            stanza = await self._stanza_among(doubt, own)
+            there = next((message for message in own if message.stanza == stanza), None)
         if there is not None:
             return self._found(doubt, there.stanza, there.ack)
         return await self._absent(doubt, began)
