@@ -30,6 +30,7 @@ from tests.benchmarks.delivery.settings import LATE, configuration
 from tests.benchmarks.delivery.wires import Way, wired
 from tests.servers import is_everything_required, why_no_servers
 from wa_supervisor.config import load_settings
+from wa_supervisor.domain.names import GatewayName
 
 ROOT = Path(__file__).parents[2]
 CAST = Cast(gateways=("g1", "g2"), agents=("channel-1", "stream-1"), sessions=("s000", "s001"))
@@ -89,7 +90,7 @@ def test_the_configuration_is_one_that_the_daemon_takes_and_late_is_later_than_i
     file.write_text(given, encoding="utf-8")
     settings = load_settings(file, {}).settings
     assert settings.daemon.id == "first"
-    assert settings.gateways["g1"].send_timeout < LATE
+    assert settings.gateways[GatewayName("g1")].send_timeout < LATE
     assert settings.daemon.lease_ttl < RECIPES[Kind.DAEMON_SIGSTOP].shortest
     assert settings.outbound.claim_after < RECIPES[Kind.DAEMON_SIGSTOP].shortest
 
