@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 import pytest
 
@@ -28,7 +30,9 @@ async def on_stream(carriage: Carriage, payload: bytes | None = None) -> Incomin
 async def test_a_letter_says_everything_that_is_known() -> None:
     carriage = Carriage()
     source = await on_stream(carriage)
-    await carriage.office.bury(source, DEATH, carriage.integration, CHAT)
+    await carriage.office.bury(
+        source, DEATH, carriage.integration, replace(said(chat=CHAT, entry=source.entry), reply_id="mine")
+    )
     (letter,) = carriage.letters.letters
     assert (letter.direction, letter.reason, letter.message) == ("out", "Http413", "too long")
     assert (letter.is_unknown, letter.attempts, letter.at) == (True, 3, wall())
@@ -38,6 +42,9 @@ async def test_a_letter_says_everything_that_is_known() -> None:
     assert (told.agent, told.integration, told.gateway) == ("agent-a", "a", "main")
     assert (told.reason, told.is_unknown) == ("Http413", True)
     assert not carriage.outbox.unsettled
+    (receipt,) = carriage.receipts.told[agent("a")]
+    assert (receipt.status, receipt.reason, receipt.reply_id) == ("unknown", "Http413", "mine")
+    assert (receipt.entry, receipt.chat_id, receipt.integration_id) == (source.entry, CHAT, "a")
 
 
 async def test_a_reply_that_no_session_could_take_is_kept_without_one() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.engine.harness import MAIN, Carriage, Policies, agent, arrived, cancel_after, message, records, running
 from wa_supervisor.domain.errors import PermanentError, StoreUnavailableError
 from wa_supervisor.domain.lifecycle import State
-from wa_supervisor.domain.names import IntegrationId
+from wa_supervisor.domain.names import ChatId, IntegrationId
 from wa_supervisor.domain.observations import (
     Abandoned,
     CaughtUp,
@@ -192,7 +192,7 @@ async def test_while_the_gap_is_open_live_messages_wait_and_move_no_mark() -> No
         carriage.inbound.take(arrived("1", chat=BRUNO))
         await anyio.sleep(LONGEST_HOLD / 2)
         assert texts(carriage) == []
-        carriage.gap.free(BRUNO, carriage.gap.number)
+        carriage.gap.free(ChatId(BRUNO), carriage.gap.number)
         await carriage.until_told(MessageHandedOver)
         assert texts(carriage, BRUNO) == ["1"]
         assert texts(carriage, ANNA) == []
@@ -231,14 +231,14 @@ async def test_a_store_that_began_anew_has_nothing_waiting_move_a_mark() -> None
 
 async def test_a_message_that_waits_to_be_decrypted_keeps_the_mark_before_it() -> None:
     carriage = Carriage(Policies(inbound=InboundPolicy(undecrypted=100)))
-    hidden, later, readable = (arrived(text, stanza=stanza) for text, stanza in (("", "S1"), ("2", "S2"), ("1", "S1")))
+    hidden, later, readable = (arrived(text, stanza=stanza) for text, stanza in (("?", "S1"), ("2", "S2"), ("1", "S1")))
     async with carriage.running():
         carriage.inbound.pass_by(hidden.place, is_undecrypted=True)
         carriage.inbound.take(later)
         await carriage.until_told(MessageHandedOver)
         carriage.inbound.take(readable)
         await carriage.until_told(MessageHandedOver, 2)
-        carriage.inbound.pass_by(arrived("", stanza="S3").place, is_undecrypted=True)
+        carriage.inbound.pass_by(arrived("?", stanza="S3").place, is_undecrypted=True)
         await anyio.sleep(101)
         carriage.inbound.take(arrived("4"))
         await carriage.until_told(MessageHandedOver, 3)

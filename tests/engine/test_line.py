@@ -12,9 +12,10 @@ from tests.engine.virtual_time import virtual_backend
 from tests.fakes.gateway import FakeGateway
 from wa_supervisor.domain.errors import CutOffError, GatewayAnswerError, HungError, LeakedCancellationError
 from wa_supervisor.domain.gateway import GatewayHealth, GatewayStatus, SessionAccess, SessionReport, StartOptions
-from wa_supervisor.domain.names import ChatId, GatewayName, SessionName
+from wa_supervisor.domain.names import ChatId, GatewayName, SessionName, StanzaId
 from wa_supervisor.domain.sending import NotSent, Repeat, SendOutcome, Sent, Unknown
 from wa_supervisor.engine.line import Line
+from wa_supervisor.engine.ports import MayLeave, always
 
 pytestmark = pytest.mark.anyio
 
@@ -45,9 +46,17 @@ class LeakyGateway(FakeGateway):
         del access
         raise asyncio.CancelledError("a library's own")
 
-    async def send_text(self, access: SessionAccess, chat: ChatId, text: str) -> SendOutcome:
+    async def send_text(
+        self,
+        access: SessionAccess,
+        chat: ChatId,
+        text: str,
+        *,
+        stanza: StanzaId | None = None,
+        may_leave: MayLeave = always,
+    ) -> SendOutcome:
         """Leak a cancellation."""
-        del access, chat, text
+        del access, chat, text, stanza, may_leave
         raise asyncio.CancelledError("a library's own")
 
 

@@ -31,7 +31,13 @@ from wa_supervisor.domain.catching_up import (
     without,
 )
 from wa_supervisor.domain.chat_history import ChatRow, Found
-from wa_supervisor.domain.errors import GatewayAnswerError, GatewayAwayError, GatewayTimeoutError, StoreUnavailableError
+from wa_supervisor.domain.errors import (
+    GatewayAnswerError,
+    GatewayAwayError,
+    GatewayTimeoutError,
+    PermanentError,
+    StoreUnavailableError,
+)
 from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.marks import Mark, Place
 from wa_supervisor.domain.messages import InboundMessage, LeftOutReason, OwnMessage
@@ -121,11 +127,18 @@ class CatchUp:
     async def run(self) -> None:
         """Catch up whenever something was missed, until cancelled."""
         try:
-            await keep_doing(self._once, initial=RETRY_INITIAL, longest=RETRY_LONGEST, tell=self._tell)
+            await keep_doing(self._once_or_later, initial=RETRY_INITIAL, longest=RETRY_LONGEST, tell=self._tell)
         finally:
             self._gap.free_all(
                 self._gap.number
             )  # nobody fetches any more: what has arrived is handed over, out of order if need be
+
+    async def _once_or_later(self) -> None:
+        """Catch up once. What does not pass by itself is the session's life to decide on, and no reason to end."""
+        try:
+            await self._once()
+        except PermanentError as error:
+            raise GatewayAnswerError(str(error)) from error
 
     async def _once(self) -> None:
         routine = self._policy.routine * random.uniform(0.8, 1.2)  # noqa: S311  # jitter

@@ -116,7 +116,7 @@ class Settling:
             self._own.popitem(last=False)
 
     async def look(self, doubt: Doubt) -> Verdict:
-        """Wait a while for WhatsApp's word, then look at the chat. Raises nothing that the next look may not mend."""
+        """Wait a while for WhatsApp's word, then look at the chat. Raises `StoreUnavailableError`."""
         verdict, by = await self._word_on(doubt), "ack"
         if verdict is Verdict.OPEN:
             verdict, by = await self._look_at_history(doubt), "history"
