@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -75,7 +76,8 @@ class Child:
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""
         if self.pid:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has ended, and the event loop has not heard of it yet
+                os.kill(self.pid, number)
 
     async def wait(self) -> int | None:
         """Wait until it has ended; how it ended."""
