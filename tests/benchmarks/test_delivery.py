@@ -226,7 +226,9 @@ def test_an_answer_in_another_chat_is_lost_here_and_wrong_there() -> None:
         (False, {}, Loss.NOT_SENT, False),
         (False, {"outages": [Outage(who="daemon", began=99, ended=101)]}, Loss.NOBODY_LISTENED, True),
         (False, {"outages": [Outage(who="agents", began=99, ended=101)]}, Loss.AGENT_DIED, True),
-        (False, {"answered": []}, Loss.AGENT_DIED, True),
+        (False, {"answered": []}, Loss.NOT_ANSWERED, False),
+        (False, {"answered": [], "outages": [Outage(who="agents", began=99, ended=101)]}, Loss.AGENT_DIED, True),
+        (False, {"answered": [], "outages": [Outage(who="daemon", began=99, ended=101)]}, Loss.NOT_ANSWERED, False),
     ],
 )
 def test_an_answer_that_never_came_is_lost_by_somebody(
@@ -275,14 +277,17 @@ def test_a_text_and_its_answer_have_the_same_number(text: str, number: str | Non
     assert counting.number_of(text) == number
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"agent": "a", "subscribed": true}', b'{"text": "n0000'])
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b'{"agent": "a", "at": 1.5}', b'{"heard": "n0000'])
 def test_a_line_that_is_cut_off_or_tells_of_neither_is_none(line: bytes) -> None:
     assert read_line(line) is None
 
 
 def test_lines_of_agents_tell_of_messages_and_of_answers() -> None:
-    heard = read_line(b'{"agent":"a","session":"s","message_id":"m","text":"n000001","redelivered":true}')
-    assert heard == Line(agent="a", text="n000001", is_answer=False, is_redelivered=True)
+    said = b'"agent":"a","session":"s","message_id":"m","redelivered":true,"at":1.5}'
+    heard = read_line(b'{"heard":"n000001","text":"n000001",' + said)
+    assert heard == Line(agent="a", text="n000001", is_answer=False, is_redelivered=True, at=1.5)
+    answered = read_line(b'{"answered":"echo: n000001","response":"echo: n000001",' + said)
+    assert answered == Line(agent="a", text="echo: n000001", is_answer=True, is_redelivered=True, at=1.5)
 
 
 # Wires

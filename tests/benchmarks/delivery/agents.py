@@ -29,6 +29,8 @@ class Line:
     text: str
     is_answer: bool
     is_redelivered: bool
+    at: float
+    """Seconds since the epoch."""
 
 
 class Agents:
@@ -80,16 +82,21 @@ class Agents:
 def read_line(data: bytes) -> Line | None:
     """Read one line; `None` if it tells neither of a message nor of an answer, or was cut off by a death."""
     try:
-        read = msgspec.json.decode(data, type=dict[str, object])
+        said = msgspec.json.decode(data, type=_Said)
     except msgspec.DecodeError:
         return None
-    text = next((read[key] for key in ("response", "answer", "text") if isinstance(read.get(key), str)), None)
+    text = said.heard if said.answered is None else said.answered
     if text is None:
         return None
-    is_answer = "response" in read or "answer" in read or read.get("event") == "answered"
-    return Line(
-        agent=str(read.get("agent", "")),
-        text=str(text),
-        is_answer=is_answer,
-        is_redelivered=bool(read.get("redelivered", False)),
-    )
+    is_answer = said.answered is not None
+    return Line(agent=said.agent, text=text, is_answer=is_answer, is_redelivered=said.redelivered, at=said.at)
+
+
+class _Said(msgspec.Struct, frozen=True, kw_only=True):
+    """A line as `wa_supervisor.simulator.agent_program` writes it."""
+
+    agent: str
+    at: float
+    heard: str | None = None
+    answered: str | None = None
+    redelivered: bool = False

@@ -136,6 +136,8 @@ class Fate:
     written_at: float
     by_stream: bool
     """Whether its agent reads the stream."""
+    group: str
+    """The process of its agent."""
     handed: int = 0
     handed_at: float | None = None
     is_recovered: bool = False
@@ -167,7 +169,7 @@ class Fate:
         """Whether nothing more is to be expected: answered and received, given up, or lost by the channel's nature."""
         if not self.is_heard:
             return self.lost in CHANNELS_OWN
-        return self.received > 0 or bool(self.letters) or (not self.by_stream and self.reply_lost is not Loss.NOT_SENT)
+        return self.received > 0 or bool(self.letters) or self.reply_lost not in {Loss.NOT_SENT, Loss.NOT_ANSWERED}
 
     @property
     def duplicates_to_agent(self) -> int:
@@ -199,8 +201,9 @@ def fates(seen: Sightings, stream_sessions: frozenset[str], groups: Mapping[str,
             chat=each.chat,
             written_at=each.at,
             by_stream=each.session in stream_sessions,
+            group=groups[each.session],
             handed=len(handed[number]),
-            handed_at=handed[number][0].at if handed[number] else None,
+            handed_at=_first(handed[number]),
             is_recovered=any(one.is_marked for one in handed[number]),
             heard=len(fresh),
             redelivered=len(heard[number]) - len(fresh),
@@ -210,8 +213,7 @@ def fates(seen: Sightings, stream_sessions: frozenset[str], groups: Mapping[str,
             received_elsewhere=len(received[number]) - len(there),
             letters=tuple(letters[number]),
         )
-        answered_at = answered[number][0].at if answered[number] else None
-        found.append(_with_losses(fate, answered_at, seen.outages, groups[each.session]))
+        found.append(_with_losses(fate, _first(heard[number]), _first(answered[number]), seen.outages))
     return found
 
 
@@ -232,6 +234,10 @@ def out_of_order(written: Iterable[Written], heard: Iterable[Seen]) -> frozenset
     return frozenset(late)
 
 
+def _first(seen: Sequence[Seen]) -> float | None:
+    return seen[0].at if seen else None
+
+
 def _by_number(seen: Iterable[Seen]) -> dict[str, list[Seen]]:
     found: dict[str, list[Seen]] = defaultdict(list)
     for each in seen:
@@ -239,23 +245,44 @@ def _by_number(seen: Iterable[Seen]) -> dict[str, list[Seen]]:
     return found
 
 
-def _with_losses(fate: Fate, answered_at: float | None, outages: Sequence[Outage], group: str) -> Fate:
-    lost = Loss.NONE if fate.is_heard else _loss(fate, outages, group)
-    reply_lost = Loss.NONE
-    if fate.is_heard and not fate.received and not fate.letters:
-        reply_lost = _reply_loss(fate, answered_at, outages, group)
-    if lost is reply_lost is Loss.NONE:
+def _with_losses(fate: Fate, heard_at: float | None, answered_at: float | None, outages: Sequence[Outage]) -> Fate:
+    if heard_at is None:
+        return replace(fate, lost=_loss(fate, outages))
+    if fate.received or fate.letters:
         return fate
-    return replace(fate, lost=lost, reply_lost=reply_lost)
+    if fate.by_stream:
+        return replace(fate, reply_lost=Loss.NOT_ANSWERED if answered_at is None else Loss.NOT_SENT)
+    if answered_at is None:
+        excuses = {fate.group: Loss.AGENT_DIED, "wire agent-redis": Loss.AGENT_CUT, "redis": Loss.REDIS_DIED}
+        return replace(fate, reply_lost=_around(heard_at, outages, excuses) or Loss.NOT_ANSWERED)
+    excuses = {fate.group: Loss.AGENT_DIED, "wire agent-redis": Loss.AGENT_CUT, **_DEAF}
+    return replace(fate, reply_lost=_around(answered_at, outages, excuses) or Loss.NOT_SENT)
 
 
-def _loss(fate: Fate, outages: Sequence[Outage], group: str) -> Loss:
+_DEAF = {
+    "daemon": Loss.NOBODY_LISTENED,
+    "wire daemon-redis": Loss.NOBODY_LISTENED,
+    "redis stopped": Loss.NOBODY_LISTENED,
+    "redis": Loss.REDIS_DIED,
+}
+"""When a daemon does not listen, and why."""
+
+
+def _around(moment: float, outages: Iterable[Outage], excuses: Mapping[str, Loss]) -> Loss | None:
+    """Give why an answer of this moment was lost, if there is an excuse."""
+    for each in outages:
+        if each.who in excuses and each.covers(moment, after=RESUMING):
+            return excuses[each.who]
+    return None
+
+
+def _loss(fate: Fate, outages: Sequence[Outage]) -> Loss:
     if fate.handed_at is None:
         return Loss.NOT_HANDED_OVER
     if fate.by_stream:
         return Loss.NOT_HEARD
-    moments = _published(fate.handed_at, outages, group)
-    for outage, cause in _excuses(outages, group):
+    moments = _published(fate.handed_at, outages, fate.group)
+    for outage, cause in _excuses(outages, fate.group):
         if any(outage.covers(moment) for moment in moments):
             return cause
     return Loss.NOT_HEARD
@@ -276,24 +303,6 @@ def _published(handed_at: float, outages: Sequence[Outage], group: str) -> list[
     """Give when it may have been published: at once, or, if nobody listened, when somebody did again."""
     back = [each.ended for each in outages if each.who in {group, "wire agent-redis"} and each.covers(handed_at)]
     return [handed_at, *(end + step * RESUMING / 6 for end in back for step in range(7))]
-
-
-def _reply_loss(fate: Fate, answered_at: float | None, outages: Sequence[Outage], group: str) -> Loss:
-    if fate.by_stream:
-        return Loss.NOT_SENT if answered_at is not None else Loss.NOT_ANSWERED
-    if answered_at is None:
-        return Loss.AGENT_DIED
-    for who, loss in (
-        (group, Loss.AGENT_DIED),
-        ("wire agent-redis", Loss.AGENT_CUT),
-        ("daemon", Loss.NOBODY_LISTENED),
-        ("wire daemon-redis", Loss.NOBODY_LISTENED),
-        ("redis stopped", Loss.NOBODY_LISTENED),
-        ("redis", Loss.REDIS_DIED),
-    ):
-        if any(each.who == who and each.covers(answered_at, after=RESUMING) for each in outages):
-            return loss
-    return Loss.NOT_SENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,7 @@ WARMING = 3.0
 """Seconds of traffic without faults before and after the faults of a phase."""
 
 CALM_LEAST = 3.0
-"""Seconds of a calm in any case, so that a late duplicate shows."""
+"""Seconds at a stretch in which nothing may be missing and nothing move, so that a late duplicate shows."""
 
 LOOK = 1.0
 """Seconds between two looks in a calm."""
@@ -327,13 +327,15 @@ class _Playing:
     async def _calm(self, phase: Phase, since: Marks) -> None:
         """Wait until everything that can be delivered is, or for as long as one waits for that."""
         self._say(f"{phase.name}: calm")
-        began = time.monotonic()
-        await anyio.sleep(CALM_LEAST)
-        await self._record.look()
-        while (waiting := self._unsettled(since)) and time.monotonic() - began < self._scene.calm:
-            await anyio.sleep(LOOK)
+        began = moved = time.monotonic()
+        while (now := time.monotonic()) - began < self._scene.calm:
+            size = self._record.size
             await self._record.look()
-        phase.calm_s, phase.is_calm = time.monotonic() - began, not waiting
+            moved = now if self._record.size > size or self._unsettled(since) else moved
+            if now - moved >= CALM_LEAST:
+                break
+            await anyio.sleep(LOOK)
+        phase.calm_s, phase.is_calm = moved - began, not self._unsettled(since)
 
     def _unsettled(self, since: Marks) -> int:
         return sum(not each.is_settled for each in self._fates(self._record.since(since)))

@@ -27,8 +27,8 @@ Entries = list[tuple[bytes, dict[bytes, bytes]]]
 Marks = Mapping[str, int]
 """Lengths of the lists of `Sightings` at some moment."""
 
-LOOK = 0.4
-"""Seconds between two looks; less than `counting.AROUND`, which is about when things were seen."""
+LOOK = 0.5
+"""Seconds between two looks."""
 
 ANSWER = 5.0
 """Seconds that Redis may take to answer; one that is stopped does not."""
@@ -63,8 +63,13 @@ class Record:
         """Give what was seen since."""
         return Sightings(**{name: getattr(self.seen, name)[start:] for name, start in marks.items()})
 
+    @property
+    def size(self) -> int:
+        """How much was seen; whoever sees it grow knows that something still moves."""
+        return sum(self.marks.values())
+
     async def keep_looking(self) -> None:
-        """Look until cancelled: some of what is seen gets its time from when it is."""
+        """Look until cancelled."""
         while True:
             await self.look()
             await anyio.sleep(LOOK)
@@ -105,13 +110,13 @@ class Record:
         ]
 
     def _look_at_log(self, agents: Agents) -> None:
-        now = time.monotonic()
         for line in agents.news():
             number = number_of(line.text)
             if number and line.is_answer and not agents.by_stream:
-                self.seen.answered.append(Seen(number=number, at=now))
+                self.seen.answered.append(Seen(number=number, at=line.at - self._epoch))
             elif number and not line.is_answer:
-                self.seen.heard.append(Seen(number=number, at=now, is_marked=line.is_redelivered))
+                at, is_marked = line.at - self._epoch, line.is_redelivered
+                self.seen.heard.append(Seen(number=number, at=at, is_marked=is_marked))
 
     async def _look_at_streams(self) -> None:
         inputs = [f"agent:{agent}:input".encode() for each in self._agents for agent in each.agents]
