@@ -35,6 +35,13 @@ def least(key: str) -> float:
     return float(str(next(each.ge for each in field.metadata if isinstance(each, Ge))))
 
 
+def written(key: str, value: float) -> str:
+    """Return the value as the setting wants it: whole, if it counts something."""
+    field = field_of(tuple(key.split(".")))
+    assert field is not None
+    return str(int(value) if field.annotation is int else value)
+
+
 def test_mistakes_of_all_layers_and_kinds_come_at_once(tmp_path: Path) -> None:
     text = """
         [redis]
@@ -272,11 +279,11 @@ def test_folder_as_configuration_file_is_a_mistake(tmp_path: Path) -> None:
 def test_each_arithmetic_rule_is_enforced_and_names_both_keys_and_their_layers(tmp_path: Path, rule: AtMost) -> None:
     key, of = rule.key.replace("*", "main"), rule.of.replace("*", "main")
     bound = least(of)
-    environ = {variable_of(tuple(of.split("."))): str(bound)}
+    environ = {variable_of(tuple(of.split("."))): written(of, bound)}
 
     def found(value: float) -> list[str]:
         (tmp_path / "config.toml").write_text(GATEWAY)
-        both = {**environ, variable_of(tuple(key.split("."))): str(value)}
+        both = {**environ, variable_of(tuple(key.split("."))): written(key, value)}
         try:
             load_settings(tmp_path / "config.toml", both)
         except ConfigurationError as error:

@@ -21,6 +21,7 @@ from wa_supervisor.daemon.stores import with_people, with_redis
 from wa_supervisor.daemon.supervision import build_rooms, build_supervisor
 from wa_supervisor.daemon.telling import Telling
 from wa_supervisor.domain.names import GatewayName
+from wa_supervisor.engine.backlog import Backlog
 
 MAIN = GatewayName("main")
 
@@ -58,6 +59,14 @@ ARRIVES: Mapping[str, set[str]] = {
     "inbound.seen_ttl": {"RedisPolicy.seen_ttl"},
     "inbound.owner_ttl": {"RedisPolicy.owner_ttl"},
     "inbound.stream_maxlen": {"RedisPolicy.stream_maxlen"},
+    "inbound.queue_total": {"InboundPolicy.queue_total"},
+    "inbound.catch_up_horizon": {"InboundPolicy.horizon"},
+    "inbound.catch_up_settle": {"InboundPolicy.settle"},
+    "inbound.catch_up_routine": {"InboundPolicy.routine"},
+    "inbound.unheard_longest": {"RedisPolicy.unheard_longest"},
+    "outbound.check_numbers": {"OutboundPolicy.checks_numbers"},
+    "outbound.name_messages": {"OutboundPolicy.names_messages"},
+    "outbound.receipts_maxlen": {"RedisPolicy.receipts_maxlen"},
     "outbound.ack_timeout": {"OutboundPolicy.ack_timeout", "SessionPolicy.silent_send"},
     "outbound.sweep": {"RedisPolicy.sweep"},
     "outbound.claim_after": {"RedisPolicy.claim_after"},
@@ -103,9 +112,17 @@ ENGINES_OWN = {
     "SessionPolicy.call_timeout",
     "SessionPolicy.store_timeout",
     "GatePolicy.failing_least",
+    "GatePolicy.catch_up_share",
+    "GatePolicy.catch_ups_at_once",
     "SupervisorPolicy.shrink_look",
     "InboundPolicy.retry_initial",
     "InboundPolicy.retry_max",
+    "InboundPolicy.page",
+    "InboundPolicy.undecrypted",
+    "InboundPolicy.publish_every",
+    "OutboundPolicy.typing_longest",
+    "OutboundPolicy.settle_quiet",
+    "OutboundPolicy.settle_failed",
     "TypingPolicy.off_timeout",
     "SupervisorPolicy.retry_initial",
     "SupervisorPolicy.retry_max",
@@ -133,12 +150,14 @@ async def built_from(settings: Settings) -> dict[Path, object]:
     """Build what the daemon builds, and take its fingerprint."""
     async with with_people(settings) as people, with_redis(settings) as store:
         telling = Telling(settings, list)
-        rooms = build_rooms(settings, telling.observe)
+        backlog = Backlog(policies.inbound_policy(settings).queue_total)
+        rooms = build_rooms(settings, store, backlog, telling.observe)
         supervisor = build_supervisor(
             settings,
             store=store,
             people=people,
             rooms=rooms,
+            backlog=backlog,
             defaults=policies.defaults_of(settings),
             observe=telling.observe,
         )

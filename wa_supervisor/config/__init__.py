@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from wa_supervisor.config.behaviour import (
     DeadLettersSettings,
-    InboundSettings,
-    OutboundSettings,
     PeopleSettings,
     SessionsSettings,
     StatusSettings,
     TypingSettings,
     WishSettings,
 )
+from wa_supervisor.config.carrying import InboundSettings, OutboundSettings
 from wa_supervisor.config.connections import GatewaySettings, PostgresSettings, RedisSettings
 from wa_supervisor.config.loading import DEFAULT_PATH, LoadedSettings, load_settings
 from wa_supervisor.config.rendering import effective_toml, example_toml

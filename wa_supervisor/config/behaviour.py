@@ -1,6 +1,6 @@
-"""Settings of what the daemon does: follow the wish, keep sessions alive, carry messages, tell how it goes.
+"""Settings of what the daemon does: follow the wish, keep sessions alive, show "typing", tell how it goes.
 
-Values only; every number has its unit and its reason in its description. Arithmetic between them is checked in
+How messages are carried is in `carrying.py`. Values only; every number has its unit and its reason in its description. Arithmetic between them is checked in
 `contradictions.py`.
 """
 
@@ -147,106 +147,6 @@ class SessionsSettings(values.Section):
         le=1,
         description="How sure it must be that a connected session only looks alive before it is closed and started "
         "anew; a needless restart costs half a minute, and everything missed is fetched.",
-    )
-
-
-class InboundSettings(values.Section):
-    """Messages on their way to agents."""
-
-    seen_ttl: values.Seconds = Field(
-        default=259_200.0,
-        ge=60,
-        le=31_536_000,
-        description="Seconds for which a handed-over message is remembered, so that it is never handed over twice; "
-        "three days, because that is longer than a weekend's outage after which messages are fetched again.",
-    )
-    stream_maxlen: values.Count = Field(
-        default=10_000,
-        ge=100,
-        le=10_000_000,
-        description="Most messages kept in the stream of one agent; some hours of a busy agent, and 10 MB of Redis "
-        "memory at 1 KB a message.",
-    )
-    queue_per_session: values.Count = Field(
-        default=1000,
-        ge=1,
-        le=1_000_000,
-        description="Most messages of one session that wait for hand-over in memory; a burst of a busy group fits, and "
-        "one loud session cannot take the memory of the others.",
-    )
-    owner_ttl: values.Seconds = Field(
-        default=2_592_000.0,
-        ge=60,
-        le=31_536_000,
-        description="Seconds for which it is remembered which session a chat wrote to last, and so which session "
-        "answers it; a month, because agents may take up old conversations.",
-    )
-
-
-class OutboundSettings(values.Section):
-    """Replies on their way to people."""
-
-    in_flight_per_session: values.Count = Field(
-        default=4,
-        ge=1,
-        le=100,
-        description="Sends of one session, to different chats, that may be under way at the same time; its one browser "
-        "page does not get faster with more.",
-    )
-    queue_per_session: values.Count = Field(
-        default=1000,
-        ge=1,
-        le=1_000_000,
-        description="Most replies of one session that wait in memory; further ones go to the dead letters with that "
-        "reason, so nothing grows without bound or vanishes.",
-    )
-    ack_timeout: values.Seconds = Field(
-        default=30.0,
-        ge=1,
-        le=600,
-        description="Seconds to wait for WhatsApp's first receipt of a sent message; a healthy session "
-        "has it almost at once, and its absence makes the daemon look at the chat.",
-    )
-    attempts: values.Count = Field(
-        default=5,
-        ge=1,
-        le=100,
-        description="Times a reply is tried, where repeating is known to be safe, before it goes to the dead letters; "
-        "with the back-off these cover a short disturbance and not an outage, for which sessions are held.",
-    )
-    backoff_initial: values.Seconds = Field(
-        default=0.5,
-        ge=0.01,
-        le=3600,
-        description="Most seconds before the second attempt, doubled after each failure and drawn at random below "
-        "that; short, because somebody waits for the reply.",
-    )
-    backoff_max: values.Seconds = Field(
-        default=30.0,
-        ge=0.01,
-        le=3600,
-        description="Most seconds between attempts; longer waits would keep the chat's next replies waiting too.",
-    )
-    hold_longest: values.Seconds = Field(
-        default=3600.0,
-        ge=1,
-        le=604_800,
-        description="Seconds for which a reply waits for a session that is not connected before it goes to the dead "
-        "letters; after an hour an answer mostly surprises more than it helps.",
-    )
-    sweep: values.Seconds = Field(
-        default=1.0,
-        ge=0.05,
-        le=60,
-        description="Seconds between looks at all output streams of agents; publishing on the channel has a stream "
-        "read at once, so this is for agents that only add to the stream.",
-    )
-    claim_after: values.Seconds = Field(
-        default=60.0,
-        ge=1,
-        le=86400,
-        description="Seconds after which a reply that a vanished daemon had taken from a stream is taken over; long "
-        "enough for a daemon that restarts to find its own.",
     )
 
 

@@ -85,6 +85,27 @@ ARITHMETIC = (
         why="the first wait is the shortest one",
     ),
     AtMost(
+        key="inbound.queue_per_session",
+        of="inbound.queue_total",
+        why="one session's messages are among those of all",
+    ),
+    AtMost(
+        key="inbound.catch_up_horizon",
+        of="inbound.seen_ttl",
+        share=0.9,
+        why="a message that is fetched must still be known if it was handed over before",
+    ),
+    AtMost(
+        key="inbound.catch_up_settle",
+        of="inbound.catch_up_routine",
+        why="the second look comes before the next one without a cause",
+    ),
+    AtMost(
+        key="inbound.unheard_longest",
+        of="inbound.owner_ttl",
+        why="the answer to a message that waited must still find the session of its chat",
+    ),
+    AtMost(
         key="outbound.backoff_initial",
         of="outbound.backoff_max",
         why="the first wait is the shortest one",
@@ -144,12 +165,12 @@ def _arithmetic(flat: Flat) -> Iterator[Contradiction]:
         for name in gateway_names(flat) if "*" in rule.key else [""]:
             key, of = rule.key.replace("*", name), rule.of.replace("*", name)
             value, bound = flat[key], flat[of]
-            if isinstance(value, float) and isinstance(bound, float) and value > bound * rule.share:
+            if isinstance(value, int | float) and isinstance(bound, int | float) and value > bound * rule.share:
                 yield Contradiction(keys=(key, of), text=_too_much(value, bound, of, rule))
 
 
 def _too_much(value: float, bound: float, of: str, rule: AtMost) -> str:
-    share = {1.0: "", 0.5: "half of ", 1 / 3: "a third of "}[rule.share]
+    share = {1.0: "", 0.9: "nine tenths of ", 0.5: "half of ", 1 / 3: "a third of "}[rule.share]
     most = math.floor(bound * rule.share * 1000) / 1000  # rounded down, so that following the advice is enough
     return f"{value:.10g} is more than {share}{of} ({bound:.10g}): {rule.why}; give at most {most:.10g}"
 

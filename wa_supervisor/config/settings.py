@@ -12,7 +12,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
-from wa_supervisor.config import behaviour, connections, service, values
+from wa_supervisor.config import behaviour, carrying, connections, service, values
 from wa_supervisor.config.contradictions import contradictions
 from wa_supervisor.domain.names import GatewayName
 
@@ -34,8 +34,8 @@ class Settings(values.Section):
     )
     wish: behaviour.WishSettings = Field(default_factory=behaviour.WishSettings)
     sessions: behaviour.SessionsSettings = Field(default_factory=behaviour.SessionsSettings)
-    inbound: behaviour.InboundSettings = Field(default_factory=behaviour.InboundSettings)
-    outbound: behaviour.OutboundSettings = Field(default_factory=behaviour.OutboundSettings)
+    inbound: carrying.InboundSettings = Field(default_factory=carrying.InboundSettings)
+    outbound: carrying.OutboundSettings = Field(default_factory=carrying.OutboundSettings)
     typing: behaviour.TypingSettings = Field(default_factory=behaviour.TypingSettings)
     people: behaviour.PeopleSettings = Field(default_factory=behaviour.PeopleSettings)
     dead_letters: behaviour.DeadLettersSettings = Field(default_factory=behaviour.DeadLettersSettings)

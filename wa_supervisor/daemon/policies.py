@@ -60,7 +60,14 @@ def gate_policy(gateway: GatewaySettings) -> GatePolicy:
 
 def inbound_policy(settings: Settings) -> InboundPolicy:
     """How messages go to the agents."""
-    return InboundPolicy(queue_per_session=settings.inbound.queue_per_session)
+    given = settings.inbound
+    return InboundPolicy(
+        queue_per_session=given.queue_per_session,
+        queue_total=given.queue_total,
+        horizon=given.catch_up_horizon,
+        settle=given.catch_up_settle,
+        routine=given.catch_up_routine,
+    )
 
 
 def outbound_policy(settings: Settings) -> OutboundPolicy:
@@ -74,6 +81,13 @@ def outbound_policy(settings: Settings) -> OutboundPolicy:
         backoff_initial=given.backoff_initial,
         backoff_max=given.backoff_max,
         hold_longest=given.hold_longest,
+        min_gap=given.min_gap,
+        jitter=given.jitter,
+        per_minute=given.per_minute,
+        checks_numbers=given.check_numbers,
+        typing_speed=given.typing_speed,
+        names_messages=given.name_messages,
+        settle_longest=given.settle_longest,
     )
 
 
@@ -113,7 +127,9 @@ def redis_policy(settings: Settings) -> RedisPolicy:
         seen_ttl=settings.inbound.seen_ttl,
         owner_ttl=settings.inbound.owner_ttl,
         hub_ttl=settings.status.ttl,
+        unheard_longest=settings.inbound.unheard_longest,
         stream_maxlen=settings.inbound.stream_maxlen,
+        receipts_maxlen=settings.outbound.receipts_maxlen,
         dead_maxlen=settings.dead_letters.maxlen,
         events_maxlen=settings.events.maxlen,
         sweep=settings.outbound.sweep,
