@@ -1,7 +1,7 @@
 """Settings of what the daemon does: follow the wish, keep sessions alive, show "typing", tell how it goes.
 
-How messages are carried is in `carrying.py`. Values only; every number has its unit and its reason in its description. Arithmetic between them is checked in
-`contradictions.py`.
+How messages are carried is in `carrying.py`. Values only; every number has its unit and its reason in its description.
+Arithmetic between them is checked in `contradictions.py`.
 """
 
 from __future__ import annotations

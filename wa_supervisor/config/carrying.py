@@ -40,8 +40,8 @@ class InboundSettings(values.Section):
         ge=10,
         le=10_000_000,
         description="Most messages of all sessions that wait for hand-over in memory; when as many do, Redis is most "
-        "likely away, and the gateways' event connections are let go until half of them are handed over. 100 MB at 5 KB "
-        "a message; what arrives meanwhile stays at WhatsApp and is fetched.",
+        "likely away, and the gateways' event connections are let go until half of them are handed over. 100 MB at "
+        "5 KB a message; what arrives meanwhile stays at WhatsApp and is fetched.",
     )
     owner_ttl: values.Seconds = Field(
         default=2_592_000.0,
