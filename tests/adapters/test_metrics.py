@@ -23,16 +23,22 @@ from wa_supervisor.domain.messages import LeftOutReason
 from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId, SessionName
 from wa_supervisor.domain.observations import (
     Abandoned,
+    AckTold,
+    AgentWaiting,
+    CaughtUp,
     CommandAnswered,
     DuplicateDropped,
     EventsDropped,
     EventUnattributed,
+    FellBehind,
     GatewayAnswered,
     GatewayChanged,
     LeasesChanged,
     MessageHandedOver,
     MessageLeftOut,
+    MessagesDropped,
     Observation,
+    OutcomeSettled,
     Reconciled,
     ReplyDead,
     ReplySent,
@@ -126,6 +132,12 @@ EVERYTHING: Sequence[Observation] = (
     GatewayAnswered(gateway=MAIN, seconds=0.07),
     EventsDropped(count=4),
     LeasesChanged(held=3, elsewhere=2),
+    FellBehind(integration=ACME, gateway=MAIN, cause="overflow"),
+    CaughtUp(integration=ACME, gateway=MAIN, cause="reconnected", seconds=6.0, chats=3, recovered=5, too_old=1),
+    MessagesDropped(agent=AgentId("a"), count=7, reason="age"),
+    AgentWaiting(agent=AgentId("a"), waiting=9, published=0),
+    OutcomeSettled(integration=ACME, gateway=MAIN, found="sent", by="history", seconds=8.0),
+    AckTold(gateway=MAIN, fate="delivered"),
 )
 
 
@@ -166,6 +178,15 @@ EVERYTHING: Sequence[Observation] = (
         ("wa_events_dropped_total", {}, 4),
         ("wa_leases_held", {}, 3),
         ("wa_leases_elsewhere", {}, 2),
+        ("wa_fell_behind_total", {"gateway": "main", "cause": "overflow"}, 1),
+        ("wa_catch_ups_total", {"gateway": "main", "cause": "reconnected"}, 1),
+        ("wa_catch_up_duration_seconds_bucket", {"gateway": "main", "le": "10.0"}, 1),
+        ("wa_messages_recovered_total", {"gateway": "main"}, 5),
+        ("wa_agent_messages_dropped_total", {"reason": "age"}, 7),
+        ("wa_agent_messages_waiting", {"agent": "a"}, 9),
+        ("wa_outcomes_settled_total", {"gateway": "main", "found": "sent", "by": "history"}, 1),
+        ("wa_outcome_settling_duration_seconds_sum", {"gateway": "main"}, 8),
+        ("wa_receipts_total", {"gateway": "main", "fate": "delivered"}, 1),
         ("wa_metrics_observer_errors_total", {}, 0),
         ("wa_build_info", {"version": "1.2.3"}, 1),
         ("wa_ready", {}, 1),
@@ -203,6 +224,16 @@ def test_every_observation_is_counted(name: str, labels: dict[str, str], expecte
         ("wa_events_dropped_total", {}),
         ("wa_leases_held", {}),
         ("wa_leases_elsewhere", {}),
+        ("wa_fell_behind_total", {"gateway": "spare", "cause": "store"}),
+        ("wa_catch_ups_total", {"gateway": "spare", "cause": "routine"}),
+        ("wa_catch_up_duration_seconds_count", {"gateway": "spare"}),
+        ("wa_messages_recovered_total", {"gateway": "spare"}),
+        ("wa_messages_left_out_total", {"gateway": "spare", "reason": "too_old"}),
+        ("wa_agent_messages_dropped_total", {"reason": "length"}),
+        ("wa_outcomes_settled_total", {"gateway": "spare", "found": "unknown", "by": "nothing"}),
+        ("wa_outcome_settling_duration_seconds_count", {"gateway": "spare"}),
+        ("wa_receipts_total", {"gateway": "spare", "fate": "read"}),
+        ("wa_gateway_changes_total", {"gateway": "spare", "what": "feed_let_go"}),
         ("wa_drain_abandoned_total", {"what": "session"}),
         ("wa_event_loop_lag_seconds_count", {}),
         ("wa_event_loop_lag_worst_seconds", {}),
@@ -226,10 +257,10 @@ def test_a_failed_round_leaves_what_the_last_good_one_said() -> None:
 
 def test_a_gateway_is_up_while_its_gate_is_open_and_its_events_arrive() -> None:
     counted, seen = metrics(), []
-    for what in ("feed_connected", "gate_closed", "gate_opened", "feed_lost"):
+    for what in ("feed_connected", "gate_closed", "gate_opened", "feed_lost", "feed_connected", "feed_let_go"):
         counted.observe(GatewayChanged(gateway=MAIN, what=what, message=""))
         seen.append(value(counted, "wa_gateway_up", {"gateway": "main"}))
-    assert seen == [1, 0, 1, 0]
+    assert seen == [1, 0, 1, 0, 1, 0]
     assert value(counted, "wa_gateway_up", {"gateway": "spare"}) == 0
 
 
@@ -333,7 +364,14 @@ def test_an_observation_that_cannot_be_counted_disturbs_nobody_and_is_counted(
 
 def test_a_session_is_told_in_full() -> None:
     traffic = Traffic(
-        messages_in=5, messages_out=4, failed_out=1, duplicates=2, left_out=3, last_in_at=NOW - 2, last_out_at=NOW - 1
+        messages_in=5,
+        recovered=6,
+        messages_out=4,
+        failed_out=1,
+        duplicates=2,
+        left_out=3,
+        last_in_at=NOW - 2,
+        last_out_at=NOW - 1,
     )
     told = metrics(status(traffic=traffic, restarts=7, failures=1.5, next_attempt_at=NOW + 42.5))
     labels = {"integration": "acme", "session": "s-acme", "gateway": "main"}
@@ -341,6 +379,7 @@ def test_a_session_is_told_in_full() -> None:
         "wa_session_restarts_total": 7,
         "wa_session_budget_used": 1.5,
         "wa_session_messages_in_total": 5,
+        "wa_session_messages_recovered_total": 6,
         "wa_session_messages_out_total": 4,
         "wa_session_messages_failed_total": 1,
         "wa_session_messages_duplicate_total": 2,
@@ -391,7 +430,7 @@ def test_a_scrape_that_is_slowly_sent_tells_of_one_moment() -> None:
     assert b"later" not in b"".join(pieces)
 
 
-@pytest.mark.parametrize(("per_session", "lines"), [("full", 28), ("state", 12), ("off", 0)])
+@pytest.mark.parametrize(("per_session", "lines"), [("full", 30), ("state", 12), ("off", 0)])
 def test_series_per_session_are_as_many_as_promised(per_session: PerSession, lines: int) -> None:
     few, many = (metrics(*numbered(count), per_session=per_session) for count in (1, 101))
     assert len(samples(many)) - len(samples(few)) == 100 * lines
@@ -404,7 +443,44 @@ def test_no_histogram_knows_a_session() -> None:
         told.observe(observation)
     histograms = [family for family in families(told).values() if family.type == "histogram"]
     assert {name for family in histograms for sample in family.samples for name in sample.labels} <= {"gateway", "le"}
-    assert len(histograms) == 5
+    assert len(histograms) == 7
+
+
+def test_a_session_is_behind_from_connecting_until_it_has_caught_up_and_whenever_it_falls_behind() -> None:
+    told = metrics(status())
+    labels = {"integration": "acme", "session": "s-acme", "gateway": "main"}
+    caught_up = CaughtUp(
+        integration=ACME, gateway=MAIN, cause="connected", seconds=6.0, chats=0, recovered=0, too_old=0
+    )
+    seen = []
+    for observation in (
+        moved(State.RUNNING, Cause.CONNECTED, "Connected"),
+        caught_up,
+        FellBehind(integration=ACME, gateway=MAIN, cause="reconnected"),
+        caught_up,
+        FellBehind(integration=ACME, gateway=MAIN, cause="overflow"),
+        moved(State.BACKOFF, Cause.FAILED, "GatewayError"),
+    ):
+        told.observe(observation)
+        seen.append(value(told, "wa_session_behind", labels))
+    assert seen == [1, 0, 1, 0, 1, 0]
+
+
+def test_an_agent_has_a_series_only_while_messages_wait_for_it() -> None:
+    told = metrics()
+    for agent, waiting in (("a", 3), ("5511988887777", 2), ("b", 0), ("a", 0)):
+        told.observe(AgentWaiting(agent=AgentId(agent), waiting=waiting, published=1))
+    (left,) = families(told)["wa_agent_messages_waiting"].samples
+    assert re.fullmatch(r"5511\*{5}777-[0-9a-f]{8}", left.labels["agent"])
+    assert value(told, "wa_metrics_observer_errors_total") == 0
+
+
+def test_any_agent_can_be_told_of() -> None:
+    told = metrics()
+    for agent in ('a"b\\c\n', "\udc80"):
+        told.observe(AgentWaiting(agent=AgentId(agent), waiting=1, published=0))
+    shown = {sample.labels["agent"] for sample in families(told)["wa_agent_messages_waiting"].samples}
+    assert shown == {'a"b\\c\n', "\\udc80"}
 
 
 def test_words_of_others_are_cut_off_at_a_limit() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
@@ -21,6 +21,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from wa_supervisor.adapters.metrics.delivery import Delivery
 from wa_supervisor.adapters.metrics.gateways import Gateways
 from wa_supervisor.adapters.metrics.labels import Names
 from wa_supervisor.adapters.metrics.process import Process
@@ -58,27 +59,31 @@ class Metrics:
         wall: Callable[[], float],
     ) -> None:
         self._snapshot = snapshot
-        names = tuple(gateways)
-        self._sessions = Sessions(per_session=per_session, gateways=names, names=Names(secrets.token_bytes(16)))
+        known, names = tuple(gateways), Names(secrets.token_bytes(16))
         self._registry = registry = CollectorRegistry()
+        delivery = Delivery(registry, known, names)
+        self._sessions = Sessions(per_session=per_session, gateways=known, names=names, is_behind=delivery.is_behind)
         self.process = Process(registry, version=version, is_ready=is_ready, wall=wall)
         self._observer_errors = Counter(
             "wa_metrics_observer_errors_total", "Observations that could not be counted.", registry=registry
         )
         parts = (
-            Traffic(registry, names),
-            Upkeep(registry, names, wall),
-            Gateways(registry, names),
+            Traffic(registry, known),
+            Upkeep(registry, known, wall),
+            Gateways(registry, known),
             Steering(registry),
+            delivery,
         )
-        self._readers: Mapping[type, Callable[[Any], None]] = {
-            kind: reader for part in parts for kind, reader in part.readers().items()
-        }
+        self._readers: dict[type, list[Callable[[Any], None]]] = {}
+        for part in parts:
+            for kind, reader in part.readers().items():
+                self._readers.setdefault(kind, []).append(reader)
 
     def observe(self, observation: Observation) -> None:
         """Count one observation. Never raises: a number that cannot be kept must not disturb the engine."""
         try:
-            self._readers[type(observation)](observation)
+            for reader in self._readers[type(observation)]:
+                reader(observation)
         except Exception:  # the border between the engine and its observers; the engine must go on
             self._observer_errors.inc()
             logger.exception("observation could not be counted", extra={"observation": type(observation).__name__})

@@ -91,6 +91,7 @@ _CHANGES: Mapping[str, Mapping[str, bool]] = {
     "gate_closed": {"closed": True},
     "feed_connected": {"connected": True},
     "feed_lost": {"connected": False},
+    "feed_let_go": {"connected": False},
 }
 
 

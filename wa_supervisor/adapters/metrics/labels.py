@@ -46,7 +46,11 @@ class Names:
 
     def __call__(self, name: str | None) -> str:
         """Give `name` as it may stand between the quotes of a label, an empty text for `None`."""
-        return escaped(masked_name(name, self._mark)) if name else ""
+        return escaped(self.plain(name)) if name else ""
+
+    def plain(self, name: str) -> str:
+        """Give `name` for whoever escapes it himself."""
+        return masked_name(name, self._mark)
 
     def _mark(self, digits: str) -> str:
         return "-" + hashlib.blake2s(digits.encode(), key=self._key, digest_size=4).hexdigest()

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 from wa_supervisor.adapters.metrics.labels import Names, escaped
 from wa_supervisor.domain.lifecycle import State
-from wa_supervisor.domain.names import GatewayName
+from wa_supervisor.domain.names import GatewayName, IntegrationId
 from wa_supervisor.domain.status import SessionStatus
 
 PerSession = Literal["full", "state", "off"]
@@ -106,6 +106,12 @@ _IN_FULL = (
         lambda s: s.traffic.messages_in,
     ),
     _valued(
+        "wa_session_messages_recovered_total",
+        "counter",
+        "Of the messages that were handed over, those that were missed at first and fetched.",
+        lambda s: s.traffic.recovered,
+    ),
+    _valued(
         "wa_session_messages_out_total",
         "counter",
         "Replies of the agent that the gateway took.",
@@ -159,7 +165,14 @@ _IN_FULL = (
 class Sessions:
     """Writes what /metrics tells about sessions."""
 
-    def __init__(self, *, per_session: PerSession, gateways: Iterable[GatewayName], names: Names) -> None:
+    def __init__(
+        self,
+        *,
+        per_session: PerSession,
+        gateways: Iterable[GatewayName],
+        names: Names,
+        is_behind: Callable[[IntegrationId], bool],
+    ) -> None:
         self._per_session = per_session
         self._gateways = tuple(gateways)
         self._names = names
@@ -168,6 +181,13 @@ class Sessions:
             kind="gauge",
             help="Always 1; says which agent the session belongs to.",
             line=lambda row: f'wa_session_info{{{row[0]},agent="{names(row[1].agent_id)}"}} 1\n',
+        )
+
+        self._behind = _valued(
+            "wa_session_behind",
+            "gauge",
+            "1 while the session is connected and messages of it may be missing, until it has caught up.",
+            lambda s: int(is_behind(s.id)),
         )
 
     def pieces(self, statuses: Sequence[SessionStatus]) -> Iterator[bytes]:
@@ -186,7 +206,7 @@ class Sessions:
     def _families(self) -> tuple[Family, ...]:
         if self._per_session == "off":
             return ()
-        return (_STATE,) if self._per_session == "state" else (_STATE, self._agent, *_IN_FULL)
+        return (_STATE,) if self._per_session == "state" else (_STATE, self._agent, self._behind, *_IN_FULL)
 
     def _labels(self, status: SessionStatus) -> str:
         names = self._names
