@@ -1,7 +1,8 @@
 """The operator's side: what the command line reads and writes, synchronously.
 
-It reads what daemons show, writes the wish so that nobody's change is lost, and gives one-off commands. It knows no
-event loop and not redis-py, which alone takes longer to load than `status` may take in all (see `direct.py`).
+It reads what daemons show, writes the wish so that nobody's change is lost, gives one-off commands, and clears dead
+letters away. It knows no event loop and not redis-py, which alone takes longer to load than `status` may take in all
+(see `direct.py`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import msgspec
 from wa_supervisor.adapters.redis.address import read_address
 from wa_supervisor.adapters.redis.direct import DirectLine
 from wa_supervisor.adapters.redis.entries import Entry, read_entries, read_streams
-from wa_supervisor.adapters.redis.keys import Keys, to_bytes, to_text
+from wa_supervisor.adapters.redis.keys import Keys, agent_output, to_bytes, to_text
 from wa_supervisor.adapters.redis.lua import read_script
 from wa_supervisor.adapters.redis.policy import RedisPolicy
+from wa_supervisor.adapters.redis.refusals import RefusalError
+from wa_supervisor.domain.dead_letters import Replay
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.names import IntegrationId
 from wa_supervisor.domain.status import CommandResult, DaemonStatus, LoginOffer, SessionStatus
@@ -36,12 +39,15 @@ T = TypeVar("T")
 _PAGE = b"500"
 """Events read at once: a few milliseconds of the server's time."""
 
+_LETTERS = b"50"
+"""Dead letters read at once: each may have 65,536 characters, of several bytes."""
+
 _WATCH_SHARE = 0.5
 """Share of `command_timeout` for which a watch blocks before it asks again and so sees that the server is there."""
 
 
 Recorded = tuple[str, bytes]
-"""An event as it stands in the stream: its id there, which is the order, and its JSON (`domain.history.Event`)."""
+"""An event or a dead letter as it stands in its stream: its id there, which is the order, and its JSON."""
 
 
 class OperatorDesk:
@@ -132,14 +138,13 @@ class OperatorDesk:
 
     def newest_entry(self) -> str:
         """Give the id of the last event in the stream, from which on `events_after` watches."""
-        entries = read_entries(self._line.call(b"XREVRANGE", self._keys.events, b"+", b"-", b"COUNT", b"1"))
-        return entries[0].id if entries else "0-0"
+        return self._newest(self._keys.events)
 
     def events(self, until: str) -> Iterator[Recorded]:
         """Give the events up to the entry `until`, newest first, as many as are asked for."""
         end = to_bytes(until)
         while rows := read_entries(self._line.call(b"XREVRANGE", self._keys.events, end, b"-", b"COUNT", _PAGE)):
-            yield from _read_events(rows)
+            yield from _recorded(rows, b"event")
             end = b"(" + to_bytes(rows[-1].id)
 
     def events_after(self, entry: str) -> tuple[str, list[Recorded]]:
@@ -147,12 +152,73 @@ class OperatorDesk:
         milliseconds = b"%d" % max(1, round(self._policy.command_timeout * _WATCH_SHARE * 1000))
         read = (b"XREAD", b"BLOCK", milliseconds, b"COUNT", _PAGE, b"STREAMS", self._keys.events)
         rows = read_streams(self._line.call(*read, to_bytes(entry))).get(self._keys.events, [])
-        return (rows[-1].id if rows else entry), list(_read_events(rows))
+        return (rows[-1].id if rows else entry), list(_recorded(rows, b"event"))
 
     def login_offer(self, integration_id: str) -> LoginOffer | None:
         """Give what a person needs to log the session in, if that is on offer."""
         answer = cast("bytes | None", self._line.call(b"GET", self._keys.login(IntegrationId(integration_id))))
         return None if answer is None else _decode(answer, LoginOffer, integration_id)
+
+    def dead_letters(self) -> Iterator[Recorded]:
+        """Give the dead letters, newest first, as many as are asked for."""
+        end = b"+"
+        while rows := read_entries(self._line.call(b"XREVRANGE", self._keys.dead, end, b"-", b"COUNT", _LETTERS)):
+            yield from _recorded(rows, b"letter")
+            end = b"(" + to_bytes(rows[-1].id)
+
+    def dead_letters_so_far(self) -> Iterator[Recorded]:
+        """Give the dead letters that are there now, oldest first; not those that die meanwhile, perhaps once more."""
+        start, end = b"-", to_bytes(self._newest(self._keys.dead))
+        while rows := read_entries(self._line.call(b"XRANGE", self._keys.dead, start, end, b"COUNT", _LETTERS)):
+            yield from _recorded(rows, b"letter")
+            start = b"(" + to_bytes(rows[-1].id)
+
+    def dead_letter(self, entry: str) -> Recorded | None:
+        """Give one dead letter by its whole entry id (`1700000000000-0`), if it is there."""
+        name = to_bytes(entry)
+        rows = read_entries(self._line.call(b"XRANGE", self._keys.dead, name, name))
+        return next(_recorded(rows, b"letter"), None)
+
+    def replay(self, entry: str, replay: Replay) -> str | None:
+        """Move one dead letter into its agent's output stream, and give the reply's entry there.
+
+        `None`: the letter is gone, because somebody else replayed or dropped it; nothing was added. However many replay
+        it at once, one of them does it. Raises `RefusalError` when the agent's stream does not take it.
+        """
+        output = agent_output(replay.agent_id)
+        script = read_script("replay_letter")
+        added = self._line.call(b"EVAL", script, b"2", self._keys.dead, output, to_bytes(entry), replay.payload)
+        return None if added is None else to_text(cast("bytes", added))
+
+    def drop(self, entry: str) -> bool:
+        """Take out one dead letter; whether it was there."""
+        return bool(self._line.call(b"XDEL", self._keys.dead, to_bytes(entry)))
+
+    def facts(self) -> dict[str, str]:
+        """Give what the server says of itself (`INFO`): version, role, memory, persistence."""
+        told = to_text(cast("bytes", self._line.call(b"INFO")))
+        return dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
+
+    def configured(self, names: Sequence[str]) -> dict[str, str]:
+        """Give these of the server's settings, where it lets us look at them."""
+        found: dict[str, str] = {}
+        for name in names:
+            try:
+                answer = cast("Sequence[bytes]", self._line.call(b"CONFIG", b"GET", to_bytes(name)))
+            except RefusalError:  # not permitted, or taken away, as where servers are for rent
+                continue
+            if len(answer) == 2:
+                found[name] = to_text(answer[1])
+        return found
+
+    def time(self) -> float:
+        """Give the server's clock, seconds since the epoch."""
+        seconds, microseconds = cast("Sequence[bytes]", self._line.call(b"TIME"))
+        return int(seconds) + int(microseconds) / 1_000_000
+
+    def _newest(self, key: bytes) -> str:
+        entries = read_entries(self._line.call(b"XREVRANGE", key, b"+", b"-", b"COUNT", b"1"))
+        return entries[0].id if entries else "0-0"
 
     def _hash(self, key: bytes) -> dict[str, bytes]:
         flat = cast("Sequence[bytes]", self._line.call(b"HGETALL", key))
@@ -182,8 +248,8 @@ def _read_statuses(found: dict[str, bytes]) -> dict[str, SessionStatus]:
     return {name: status for name, status in read.items() if status is not None}
 
 
-def _read_events(rows: Sequence[Entry]) -> Iterator[Recorded]:
-    return ((row.id, (row.fields or {}).get(b"event", b"")) for row in rows)
+def _recorded(rows: Sequence[Entry], field: bytes) -> Iterator[Recorded]:
+    return ((row.id, (row.fields or {}).get(field, b"")) for row in rows)
 
 
 def _decode(data: bytes, kind: type[T], name: str) -> T | None:
