@@ -13,10 +13,11 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wa_supervisor.adapters.logs.delivery import DeliveryLines
+from wa_supervisor.adapters.logs.kinds import Kind, shown_name
 from wa_supervisor.adapters.logs.repeats import Repeats
 from wa_supervisor.domain.errors import WaSupervisorError
 from wa_supervisor.domain.lifecycle import State
-from wa_supervisor.domain.masking import masked_name
 from wa_supervisor.domain.observations import (
     Abandoned,
     CommandAnswered,
@@ -51,6 +52,7 @@ _GATEWAY_CHANGES: Mapping[str, tuple[int, str]] = {
     "gate_closed": (logging.WARNING, "gateway's gate closed; its sessions are held"),
     "feed_connected": (logging.INFO, "gateway's event connection stands"),
     "feed_lost": (logging.WARNING, "gateway's event connection lost"),
+    "feed_let_go": (logging.WARNING, "gateway's event connection let go: too much waits for Redis"),
 }
 
 
@@ -68,17 +70,6 @@ class LogPolicy:
     away for a night is told every minute, not at every try."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
-    """Lines that may stand for each other."""
-
-    level: int
-    summary: str
-    """Stands for those that were counted and not written."""
-    gateway: str | None = None
-    where: str | None = None
-
-
 class LogObserver:
     """Writes what it observes. `monotonic` gives seconds of any steady clock."""
 
@@ -93,7 +84,7 @@ class LogObserver:
         self._policy = policy or LogPolicy()
         self._logger = logger
         self._window_began = monotonic()
-        self._written: dict[_Kind, int] = {}
+        self._written: dict[Kind, int] = {}
         self._repeats = Repeats(monotonic, self._policy.quiet)
         self._round_error: str | None = None
         self._guarded: WishGuarded | None = None
@@ -127,6 +118,7 @@ class LogObserver:
             MessageLeftOut: self._left_out,
             EventUnattributed: self._unattributed,
             GatewayAnswered: self._answered,
+            **DeliveryLines(self._write, self._repeats).writers(),
         }
 
     def flush(self) -> None:
@@ -139,7 +131,7 @@ class LogObserver:
                 self._logger.log(kind.level, kind.summary, extra=extra)
 
     def _write(
-        self, kind: _Kind, message: str, fields: Mapping[str, object], error: BaseException | None = None
+        self, kind: Kind, message: str, fields: Mapping[str, object], error: BaseException | None = None
     ) -> None:
         count = self._written[kind] = self._written.get(kind, 0) + 1
         if count <= self._policy.lines:
@@ -147,14 +139,14 @@ class LogObserver:
 
     def _moved(self, observed: SessionMoved) -> None:
         step = observed.transition
-        kind = _Kind(
+        kind = Kind(
             level=_LEVELS.get(step.target, logging.INFO),
             summary=f"more sessions {step.target.value}",
             gateway=observed.gateway,
         )
         fields = {
-            "integration": _name(observed.integration),
-            "session": _name(observed.session),
+            "integration": shown_name(observed.integration),
+            "session": shown_name(observed.session),
             "gateway": observed.gateway,
             "was": step.source.value,
             "lasted": step.lasted,
@@ -166,14 +158,14 @@ class LogObserver:
 
     def _gateway_changed(self, observed: GatewayChanged) -> None:
         level, message = _GATEWAY_CHANGES[observed.what]
-        kind = _Kind(level=level, summary=f"more of: {message}", gateway=observed.gateway)
+        kind = Kind(level=level, summary=f"more of: {message}", gateway=observed.gateway)
         self._write(kind, message, {"gateway": observed.gateway, "why": observed.message or None})
 
     def _died(self, observed: ReplyDead) -> None:
-        kind = _Kind(level=logging.WARNING, summary="more replies became dead letters", gateway=observed.gateway)
+        kind = Kind(level=logging.WARNING, summary="more replies became dead letters", gateway=observed.gateway)
         fields = {
-            "agent": _name(observed.agent),
-            "integration": _name(observed.integration),
+            "agent": shown_name(observed.agent),
+            "integration": shown_name(observed.integration),
             "gateway": observed.gateway,
             "reason": observed.reason,
             "may_have_been_sent": observed.is_unknown,
@@ -190,12 +182,12 @@ class LogObserver:
         }
         before, self._round_error = self._round_error, observed.error
         if observed.error is not None:
-            kind = _Kind(level=logging.WARNING, summary="more rounds failed")
+            kind = Kind(level=logging.WARNING, summary="more rounds failed")
             if observed.error != before:
                 self._write(kind, "wish could not be read; what runs goes on", {"why": observed.error})
         elif before is not None or observed.changed:
             message = "wish followed again" if before is not None else "wish followed"
-            self._write(_Kind(level=logging.INFO, summary="more rounds changed something"), message, fields)
+            self._write(Kind(level=logging.INFO, summary="more rounds changed something"), message, fields)
 
     def _trouble(self, observed: Trouble) -> None:
         is_expected = observed.error is None or _is_expected(observed.error)
@@ -204,7 +196,7 @@ class LogObserver:
             times = self._repeats.to_tell(_same(observed))
         if times is None:
             return
-        kind = _Kind(
+        kind = Kind(
             level=logging.WARNING if is_expected else logging.ERROR,
             summary="more troubles",
             gateway=observed.gateway,
@@ -215,23 +207,23 @@ class LogObserver:
             "why": observed.message,
             "error_type": type(observed.error).__name__ if observed.error is not None else None,
             "times": times if times > 1 else None,
-            "integration": _name(observed.integration),
+            "integration": shown_name(observed.integration),
             "gateway": observed.gateway,
         }
         self._write(kind, "trouble", fields, None if is_expected else observed.error)
 
     def _abandoned(self, observed: Abandoned) -> None:
-        kind = _Kind(level=logging.ERROR, summary="more integrations with abandoned work")
-        fields = {"integration": _name(observed.integration), "what": observed.what, "count": observed.count}
+        kind = Kind(level=logging.ERROR, summary="more integrations with abandoned work")
+        fields = {"integration": shown_name(observed.integration), "what": observed.what, "count": observed.count}
         self._write(kind, "work abandoned at the deadline", fields)
 
     def _command_answered(self, observed: CommandAnswered) -> None:
         result = "accepted" if observed.is_accepted else "refused"
         level = logging.INFO if observed.is_accepted else logging.WARNING
-        kind = _Kind(level=level, summary=f"more commands {result}", where=observed.verb[:40])
+        kind = Kind(level=level, summary=f"more commands {result}", where=observed.verb[:40])
         fields = {
             "verb": observed.verb[:40],
-            "integration": _name(observed.integration),
+            "integration": shown_name(observed.integration),
             "by": observed.by or None,
             "why": observed.message,
         }
@@ -248,16 +240,16 @@ class LogObserver:
         )
         if is_new:
             fields = {"stops": observed.stops_wanted, "held_back": observed.held_back, "why": observed.message or None}
-            self._write(_Kind(level=level, summary=f"more of: {message}"), message, fields)
+            self._write(Kind(level=level, summary=f"more of: {message}"), message, fields)
 
     def _events_dropped(self, observed: EventsDropped) -> None:
-        kind = _Kind(level=logging.WARNING, summary="more events dropped")
+        kind = Kind(level=logging.WARNING, summary="more events dropped")
         self._write(kind, "events dropped: Redis did not take them in time", {"count": observed.count})
 
     def _leases_changed(self, observed: LeasesChanged) -> None:
         before, self._leases = self._leases, observed
         if observed != before:
-            kind = _Kind(level=logging.INFO, summary="more changes of leases")
+            kind = Kind(level=logging.INFO, summary="more changes of leases")
             self._write(kind, "leases changed", {"held": observed.held, "elsewhere": observed.elsewhere})
 
     def _handed_over(self, observed: MessageHandedOver) -> None:
@@ -287,12 +279,8 @@ class LogObserver:
         fields: Mapping[str, object],
     ) -> None:
         if self._logger.isEnabledFor(logging.DEBUG):
-            extra = {"integration": _name(observed.integration), "gateway": observed.gateway, **fields}
+            extra = {"integration": shown_name(observed.integration), "gateway": observed.gateway, **fields}
             self._logger.debug(message, extra=extra)
-
-
-def _name(name: str | None) -> str | None:
-    return None if name is None else masked_name(name)
 
 
 def _same(observed: Trouble) -> Hashable:
