@@ -45,6 +45,7 @@ class Keeper:
         rooms: Mapping[GatewayName, GatewayRoom],
         claims: Claims,
         lease: Callable[[IntegrationId], Lease | None],
+        is_surely_ours: Callable[[IntegrationId], bool],
         yard: Yard,
         router: ReplyRouter,
         services: Services,
@@ -52,7 +53,9 @@ class Keeper:
     ) -> None:
         self._claims = claims
         self._observe = services.observe
-        self._standing = standing = Standing(wanted, record=record, rooms=rooms, lease=lease)
+        self._standing = standing = Standing(
+            wanted, record=record, rooms=rooms, lease=lease, is_surely_ours=is_surely_ours
+        )
         self._closing = Closing(
             policy=policy, services=services, say=self._say_closing, room_of=standing.room_of, bell=standing.bell
         )

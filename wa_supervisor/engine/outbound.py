@@ -36,7 +36,7 @@ from wa_supervisor.engine.dead_letter_office import RECORD_TIMEOUT, DeadLetterOf
 from wa_supervisor.engine.lanes import Lanes, LanesFullError, LanesOverError
 from wa_supervisor.engine.pace import Pace
 from wa_supervisor.engine.policies import OutboundPolicy
-from wa_supervisor.engine.ports import AgentInbox, AgentOutbox, Gateway, Receipts, always
+from wa_supervisor.engine.ports import AgentInbox, AgentOutbox, Gateway, MayLeave, Receipts, always
 from wa_supervisor.engine.record import Record
 from wa_supervisor.engine.retrying import insist, patient
 from wa_supervisor.engine.settling import Doubt, Settling, Verdict
@@ -46,6 +46,11 @@ from wa_supervisor.engine.typing_indicator import TypingIndicator
 
 NOT_CONNECTED = Death(reason="NotConnected", message="the session was not connected in time")
 STOPPED = Death(reason="Stopped", message="the session stopped before it was sent")
+MOVED = Death(
+    reason="Moved",
+    message="another daemon took the session over while it waited, and may have heard it on the channel too",
+    is_unknown=True,
+)
 INTERRUPTED = Death(reason="Interrupted", message="it was cut off while it was being sent", is_unknown=True)
 UNSETTLED = Death(reason="Unsettled", message="it could not be found out in time whether it was sent", is_unknown=True)
 REFUSED_BY_WHATSAPP = Death(reason="AckError", message="WhatsApp reported an error for the message", is_unknown=True)
@@ -107,6 +112,7 @@ class Outbound:
         receipts: Receipts,
         office: DeadLetterOffice,
         settling: Settling,
+        may_send: MayLeave = always,
         typing: TypingIndicator,
         policy: OutboundPolicy,
         observe: Observer,
@@ -123,6 +129,7 @@ class Outbound:
         self._receipts = receipts
         self._office = office
         self._settling = settling
+        self._may_send = may_send
         self._typing = typing
         self._policy = policy
         self._observe = observe
@@ -300,9 +307,10 @@ class Outbound:
             return None if outcome.reason == SUPERSEDED else outcome
         return outcome
 
-    async def _give_to_gateway(
-        self, reply: Reply, stanza: StanzaId | None, may_leave: Callable[[], bool]
-    ) -> SendOutcome:
+    async def _give_to_gateway(self, reply: Reply, stanza: StanzaId | None, is_ours: MayLeave) -> SendOutcome:
+        def may_leave() -> bool:
+            return is_ours() and self._may_send()
+
         try:
             return await self._gateway.send_text(
                 access_of(self.integration), reply.chat, reply.text, stanza=stanza, may_leave=may_leave
@@ -448,7 +456,7 @@ class Outbound:
     async def _leave(self, waiting: _Waiting) -> None:
         source = waiting.reply.source
         if source.entry is None:
-            await self._die(waiting, INTERRUPTED if waiting.may_be_sent else STOPPED)
+            await self._die(waiting, INTERRUPTED if waiting.may_be_sent else STOPPED if self._may_send() else MOVED)
             return
         if waiting.is_marked and not waiting.may_be_sent and not await self._insist(lambda: self._outbox.undo(source)):
             self._trouble("a reply was not sent, but its stream says that it was begun: it will be told as interrupted")

@@ -147,7 +147,7 @@ class Serving:
                 await standing.bell.wait()
             return
         with room.used():
-            session = Session(wanted, standing.record, room, self._services)
+            session = Session(wanted, standing.record, room, self._services, may_send=standing.may_send)
             if standing.wanted() == wanted:  # else the last one crashed, and is only to be closed now
                 standing.be_wanted()
                 await self._live(session, fence)

@@ -30,7 +30,7 @@ from wa_supervisor.engine.line import Line
 from wa_supervisor.engine.outbound import Outbound
 from wa_supervisor.engine.people import CachedPeople
 from wa_supervisor.engine.policies import InboundPolicy, OutboundPolicy, SessionPolicy, TypingPolicy
-from wa_supervisor.engine.ports import AgentInbox, AgentOutbox, Receipts, StatusBoard
+from wa_supervisor.engine.ports import AgentInbox, AgentOutbox, MayLeave, Receipts, StatusBoard, always
 from wa_supervisor.engine.record import Record
 from wa_supervisor.engine.room import GatewayRoom
 from wa_supervisor.engine.settling import Settling
@@ -59,8 +59,18 @@ class Services:
 class Session:
     """A declared session while it is wanted."""
 
-    def __init__(self, integration: Integration, record: Record, room: GatewayRoom, services: Services) -> None:
+    def __init__(
+        self,
+        integration: Integration,
+        record: Record,
+        room: GatewayRoom,
+        services: Services,
+        *,
+        may_send: MayLeave = always,
+    ) -> None:
+        """`may_send` says whether nobody else can be sending for this session now."""
         self._services = services
+        self._may_send = may_send
         self._record = record
         self._room = room
         self._line = Line(room.gateway, services.sessions.call_timeout)
@@ -283,6 +293,7 @@ class Session:
             receipts=services.receipts,
             office=services.office,
             settling=self._settling,
+            may_send=self._may_send,
             typing=self._typing,
             policy=services.outbound,
             observe=services.observe,

@@ -34,6 +34,7 @@ class Standing:
         record: Record,
         rooms: Mapping[GatewayName, GatewayRoom],
         lease: Callable[[IntegrationId], Lease | None],
+        is_surely_ours: Callable[[IntegrationId], bool] = lambda _: True,
     ) -> None:
         self.record = record
         self.told: Wanted | None = wanted
@@ -44,6 +45,7 @@ class Standing:
         self.bell = Bell()
         """Rung whenever an answer may have changed."""
         self._lease = lease
+        self._is_surely_ours = is_surely_ours
         self._over: Integration | None = None
         self._is_waiting = False
 
@@ -87,6 +89,10 @@ class Standing:
         """Whether the lease still is ours, and has been all the time."""
         lease = self.lease()
         return lease is not None and lease.is_ours and lease.fence == fence
+
+    def may_send(self) -> bool:
+        """Whether nobody else can be sending for it now."""
+        return self._is_surely_ours(self.id)
 
     async def look_later(self, wanted: Wanted) -> None:
         """Wait until somebody rings, or the clock may say something else of `wanted`."""

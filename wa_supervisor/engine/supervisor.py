@@ -230,6 +230,7 @@ class Supervisor:
             rooms=self._rooms,
             claims=self._claims,
             lease=self._lease,
+            is_surely_ours=self._is_surely_ours,
             yard=self._yard,
             router=self._router,
             services=self._services,
@@ -268,6 +269,9 @@ class Supervisor:
 
     def _lease(self, name: IntegrationId) -> Lease | None:
         return NOT_LEASED if self._tenancy is None else self._tenancy.lease(name)
+
+    def _is_surely_ours(self, name: IntegrationId) -> bool:
+        return self._tenancy is None or self._tenancy.is_surely_ours(name)
 
     def _lease_changed(self, name: IntegrationId) -> None:
         keeper = self._keepers.get(name)

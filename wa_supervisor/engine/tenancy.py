@@ -43,6 +43,8 @@ class Tenancy:
         self._observe = observe
         self._followed: frozenset[IntegrationId] = frozenset()
         self._known: dict[IntegrationId, Lease] = {}
+        self._sure_until: dict[IntegrationId, float] = {}
+        """By the engine's clock, until when nobody else can have taken what is ours."""
         self._leaving: set[IntegrationId] = set()
         """No longer followed, and not yet given back."""
         self._bell = Bell()
@@ -68,6 +70,11 @@ class Tenancy:
     def lease(self, name: IntegrationId) -> Lease | None:
         """Give the lease as last seen; `None` while nothing is known, or when it is not followed."""
         return self._known.get(name)
+
+    def is_surely_ours(self, name: IntegrationId) -> bool:
+        """Whether nobody else can have it now: a process that was stopped, or cut off from Redis, cannot know."""
+        lease = self._known.get(name)
+        return lease is not None and lease.is_ours and anyio.current_time() < self._sure_until.get(name, -math.inf)
 
     async def run(self) -> NoReturn:
         """Take, renew and give back until cancelled."""
@@ -104,7 +111,9 @@ class Tenancy:
         is_due = began >= self._renew_at
         asked = self._followed if is_due else self._followed - self._known.keys()
         if asked:
-            self._learn(await self._leases.hold(sorted(asked), self._policy.lease_ttl))
+            leases = await self._leases.hold(sorted(asked), self._policy.lease_ttl)
+            self._sure_until.update(dict.fromkeys(leases, began + self._policy.lease_ttl))
+            self._learn(leases)
         if is_due:
             self._renew_at = began + self._policy.lease_ttl / RENEWALS
 
@@ -132,6 +141,7 @@ class Tenancy:
         self._leaving |= names
         for name in names:
             self._known.pop(name, None)
+            self._sure_until.pop(name, None)
         self._tell_counts()
 
     def _failed(self, error: BaseException, delay: float, attempt: int) -> None:
