@@ -87,6 +87,7 @@ def outbound_policy(settings: Settings) -> OutboundPolicy:
         checks_numbers=given.check_numbers,
         typing_speed=given.typing_speed,
         names_messages=given.name_messages,
+        settle_quiet=given.settle_quiet,
         settle_longest=given.settle_longest,
     )
 

@@ -5,8 +5,9 @@ on them. Those with a reason beyond "short":
 
     lease_ttl 3, claim_after 4        below the time for which a daemon is stopped, so that another one takes over
     send_timeout, request_timeout 2   below the lateness of the late sends
+    settle_quiet 6                    above the lateness of the late sends: what is not found then was not sent
     settle_longest 90                 what may have been sent and cannot be found out in that time is a dead letter
-                                      that says so; a hung page of the real gateway is waited for longer
+                                      that says so
     min_gap, jitter 0, per_minute     people's patience is not what is measured; without this the pace would be
     typing off                        four more requests for each message, which two processors have not got
     poll_*, probe_*, reconnect_*      so that a break is noticed and mended within the pause between two faults
@@ -19,7 +20,7 @@ from collections.abc import Mapping
 from tests.benchmarks.chaos.stage import SECRET
 
 LATE = 3.5
-"""Seconds by which late sends are late: more than `send_timeout`."""
+"""Seconds by which late sends are late: more than `send_timeout`, less than `settle_quiet`."""
 
 Section = Mapping[str, object]
 
@@ -65,6 +66,7 @@ _SECTIONS: Mapping[str, Section] = {
         "min_gap": 0.0,
         "jitter": 0.0,
         "per_minute": 6000,
+        "settle_quiet": 6.0,
         "settle_longest": 90.0,
     },
     "typing": {"enabled": False},
