@@ -98,8 +98,8 @@ def settled(found: str, by: str) -> OutcomeSettled:
         (
             caught_up(recovered=5, too_old=2),
             (
-                "<4>missed messages are too old and left out integration=acme gateway=main cause=reconnected recovered=5 "
-                "too_old=2 chats=3 seconds=6.5"
+                "<4>missed messages are too old and left out integration=acme gateway=main cause=reconnected "
+                "recovered=5 too_old=2 chats=3 seconds=6.5"
             ),
         ),
         (

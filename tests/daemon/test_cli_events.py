@@ -318,3 +318,14 @@ def test_a_watch_whose_reader_goes_away_ends_quietly(room: CliRoom) -> None:
     assert process.stderr.read() == ""
     assert process.wait(LONGEST) == 1
     process.stderr.close()
+
+
+def test_events_of_an_agent_name_it_where_there_is_no_session(room: CliRoom) -> None:
+    record(
+        room,
+        gate("2 messages for agent a", kind="waiting", reason="AgentAway", gateway=None, agent="a"),
+        gate("1 reply became a dead letter", kind="dead", reason="NoChat", integration="acme", agent="a"),
+    )
+    first, second = room.run("events").out.splitlines()[1:]
+    assert first.split()[1:5] == ["agent", "a", "waiting", "AgentAway"]
+    assert second.split()[1:4] == ["acme", "dead", "NoChat"]

@@ -12,16 +12,22 @@ from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId, SessionName
 from wa_supervisor.domain.observations import (
     Abandoned,
+    AckTold,
+    AgentWaiting,
+    CaughtUp,
     CommandAnswered,
     DuplicateDropped,
     EventsDropped,
     EventUnattributed,
+    FellBehind,
     GatewayAnswered,
     GatewayChanged,
     LeasesChanged,
     MessageHandedOver,
     MessageLeftOut,
+    MessagesDropped,
     Observation,
+    OutcomeSettled,
     Reconciled,
     ReplyDead,
     ReplySent,
@@ -81,6 +87,7 @@ def test_a_step_of_a_session_is_a_transition_with_everything_at_the_time_it_was_
         ("gate_opened", "GateOpened"),
         ("feed_connected", "FeedConnected"),
         ("feed_lost", "FeedLost"),
+        ("feed_let_go", "FeedLetGo"),
     ],
 )
 def test_what_happens_to_a_gateway_is_an_event_of_the_gateway(what: str, reason: str) -> None:
@@ -124,19 +131,118 @@ def test_what_was_abandoned_is_named() -> None:
     assert abandoned.message == "2 x session did not end in time and was abandoned"
 
 
+# What was missed, what waits, what could not be delivered
+
+
+def caught_up(*, recovered: int = 0, too_old: int = 0) -> CaughtUp:
+    return CaughtUp(
+        integration=ACME, gateway=MAIN, cause="reconnected", seconds=6.54, chats=3, recovered=recovered, too_old=too_old
+    )
+
+
+@pytest.mark.parametrize(
+    ("observation", "reason", "message"),
+    [
+        (caught_up(recovered=1), "MessagesFetched", "1 missed message fetched in 6.5 s"),
+        (
+            caught_up(recovered=3, too_old=2),
+            "MessagesTooOld",
+            "3 missed messages fetched in 6.5 s; 2 older than is fetched and left out",
+        ),
+    ],
+)
+def test_catching_up_is_an_event_if_something_was_missed(observation: CaughtUp, reason: str, message: str) -> None:
+    assert event(observation) == Event(
+        at=100.0,
+        kind="caught_up",
+        reason=reason,
+        message=message,
+        daemon="d1",
+        integration="acme",
+        gateway="main",
+        cause="reconnected",
+    )
+
+
+@pytest.mark.parametrize(
+    ("waiting", "reason", "message"),
+    [
+        (2, "AgentAway", "2 messages for agent a, to whose channel nobody listens"),
+        (0, "AgentBack", "nothing waits for agent a any more"),
+    ],
+)
+def test_an_agent_that_goes_away_and_comes_back_is_an_event_of_the_agent(
+    waiting: int, reason: str, message: str
+) -> None:
+    assert event(AgentWaiting(agent=AgentId("a"), waiting=waiting, published=0)) == Event(
+        at=100.0, kind="waiting", reason=reason, message=message, daemon="d1", agent="a"
+    )
+
+
+@pytest.mark.parametrize(
+    ("why", "reason", "because"),
+    [("length", "StreamFull", "its stream is full"), ("age", "WaitedTooLong", "they waited too long")],
+)
+def test_messages_that_nobody_will_hear_are_an_event_with_how_many(why: str, reason: str, because: str) -> None:
+    dropped = MessagesDropped(agent=AgentId("a"), count=1, reason=why)
+    assert event_of(dropped, at=100.0, daemon="d1", times=40) == Event(
+        at=100.0,
+        kind="dropped",
+        reason=reason,
+        message=f"40 messages to agent a will not be published any more, because {because}",
+        daemon="d1",
+        agent="a",
+    )
+
+
+@pytest.mark.parametrize(
+    ("is_unknown", "times", "message"),
+    [
+        (False, 1, "1 reply of agent a became a dead letter"),
+        (True, 1, "1 reply of agent a became a dead letter, and may have been sent all the same"),
+        (False, 12, "12 replies of agent a became dead letters"),
+    ],
+)
+def test_a_dead_letter_is_an_event_with_its_reason(is_unknown: bool, times: int, message: str) -> None:
+    dead = ReplyDead(agent=AgentId("a"), integration=ACME, gateway=MAIN, reason="NoChat", is_unknown=is_unknown)
+    assert event_of(dead, at=100.0, daemon="d1", times=times) == Event(
+        at=100.0,
+        kind="dead",
+        reason="NoChat",
+        message=message,
+        daemon="d1",
+        integration="acme",
+        gateway="main",
+        agent="a",
+    )
+
+
+def test_a_send_is_an_event_if_it_could_not_be_found_out_whether_it_arrived() -> None:
+    unknown = event(OutcomeSettled(integration=ACME, gateway=MAIN, found="unknown", by="nothing", seconds=1800.0))
+    assert (unknown.kind, unknown.reason, unknown.integration) == ("settled", "OutcomeUnknown", "acme")
+    assert unknown.message == "it could not be found out whether 1 reply arrived"
+
+
 NO_EVENTS: list[Observation] = [
     MessageHandedOver(integration=ACME, gateway=MAIN, listeners=1, latency=0.1),
     DuplicateDropped(integration=ACME, gateway=MAIN),
     MessageLeftOut(gateway=MAIN, reason="Own", detail=""),
     ReplySent(integration=ACME, gateway=MAIN, latency=0.1, attempts=1),
-    ReplyDead(agent=AgentId("a"), integration=ACME, gateway=MAIN, reason="R", is_unknown=False),
     EventUnattributed(gateway=MAIN, event="e"),
     Reconciled(seconds=0.1, wanted=1, invalid=0, changed=0, error=None),
     Trouble(where="w", message="m"),
     GatewayAnswered(gateway=MAIN, seconds=0.1),
     EventsDropped(count=1),
     LeasesChanged(held=1, elsewhere=0),
+    FellBehind(integration=ACME, gateway=MAIN, cause="reconnected"),
+    AckTold(gateway=MAIN, fate="read"),
+    caught_up(),
+    OutcomeSettled(integration=ACME, gateway=MAIN, found="sent", by="history", seconds=3.0),
+    OutcomeSettled(integration=ACME, gateway=MAIN, found="not_sent", by="history", seconds=3.0),
 ]
+
+
+OF_DELIVERY = {CaughtUp, AgentWaiting, MessagesDropped, ReplyDead, OutcomeSettled}
 
 
 @pytest.mark.parametrize("observation", NO_EVENTS, ids=lambda one: type(one).__name__)
@@ -145,7 +251,7 @@ def test_everything_else_is_no_event(observation: Observation) -> None:
 
 
 def test_every_observation_is_judged_here() -> None:
-    events = {SessionMoved, GatewayChanged, CommandAnswered, WishGuarded, Abandoned}
+    events = {SessionMoved, GatewayChanged, CommandAnswered, WishGuarded, Abandoned, *OF_DELIVERY}
     assert {type(one) for one in NO_EVENTS} | events == set(get_args(Observation))
 
 

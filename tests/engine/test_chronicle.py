@@ -10,13 +10,17 @@ import pytest
 
 from tests.engine.harness import MAIN, Witness, cancel_after, wall
 from tests.fakes.event_log import FakeEventLog
-from wa_supervisor.domain.names import IntegrationId
+from wa_supervisor.domain.gathering import QUIET
+from wa_supervisor.domain.names import AgentId, IntegrationId
 from wa_supervisor.domain.observations import (
     Abandoned,
+    AgentWaiting,
     DuplicateDropped,
     EventsDropped,
     GatewayChanged,
+    MessagesDropped,
     Observation,
+    ReplyDead,
     Trouble,
 )
 from wa_supervisor.engine.chronicle import BATCH, GATHER, Chronicle
@@ -171,6 +175,61 @@ async def test_cancelled_at_any_step_it_loses_and_doubles_nothing(turns: int) ->
     desk.happen(3)
     await desk.chronicle.flush(10)
     assert desk.written == texts([1, 2, 3])
+
+
+# What happens for each message
+
+AGENT = AgentId("a")
+DROPPED = MessagesDropped(agent=AGENT, count=2, reason="length")
+DEAD = ReplyDead(agent=AGENT, integration=None, gateway=MAIN, reason="NotConnected", is_unknown=False)
+
+
+def how_many(desk: Desk) -> list[int]:
+    """Give the number with which each message in the stream begins."""
+    return [int(text.split()[0]) for text in desk.written]
+
+
+async def test_the_first_of_its_kind_is_told_at_once_and_the_rest_together_after_a_while() -> None:
+    desk = Desk()
+    async with desk.running():
+        for _ in range(500):
+            desk.chronicle.note(DROPPED)
+        desk.chronicle.note(DEAD)
+        await desk.until_written(2)
+        assert how_many(desk) == [2, 1]
+        await desk.until_written(3)
+    assert how_many(desk) == [2, 1, 998]
+
+
+async def test_what_has_been_quiet_for_a_while_is_told_at_once_again() -> None:
+    desk = Desk()
+    async with desk.running():
+        desk.chronicle.note(DEAD)
+        await anyio.sleep(2 * QUIET)
+        desk.chronicle.note(DEAD)
+        await desk.until_written(2)
+        began = anyio.current_time()
+        desk.happen(7)
+        await desk.until_written(3)
+        assert anyio.current_time() - began < QUIET / 2
+    assert how_many(desk) == [1, 1, 7]
+
+
+async def test_what_was_gathered_is_written_before_the_end() -> None:
+    desk = Desk()
+    for _ in range(3):
+        desk.chronicle.note(DEAD)
+    await desk.chronicle.flush(5)
+    assert how_many(desk) == [1, 2]
+
+
+async def test_an_agent_that_stays_away_is_told_once() -> None:
+    desk = Desk()
+    async with desk.running():
+        for waiting in (0, 1, 2, 3, 0, 0, 5):
+            desk.chronicle.note(AgentWaiting(agent=AGENT, waiting=waiting, published=0))
+        await desk.until_written(3)
+    assert [event.reason for event in desk.log.events] == ["AgentAway", "AgentBack", "AgentAway"]
 
 
 # The end

@@ -129,7 +129,7 @@ class Table:
         return sum(self._widths) + 3 * GAP
 
     def _row(self, event: Event) -> Row:
-        whose = event.integration or (f"gateway {event.gateway}" if event.gateway else "-")
+        whose = event.integration or _other(event)
         step = f"{event.source} -> {event.target}" if event.source and event.target else event.kind
         return self._time(event.at), one_line(whose), one_line(step), one_line(event.reason), one_line(event.message)
 
@@ -138,6 +138,13 @@ class Table:
             return rfc3339(at) or "-"
         # An age would be wrong a moment later, where the line stays.
         return _time_of_day(at) if self._is_watched else f"{age(self._now - at)} ago"
+
+
+def _other(event: Event) -> str:
+    """Say whose an event is that is of no session."""
+    if event.agent:
+        return f"agent {event.agent}"
+    return f"gateway {event.gateway}" if event.gateway else "-"
 
 
 def _time_of_day(at: float) -> str:

@@ -1,6 +1,7 @@
 """The chronicle: writes what happened into the stream of events, in order.
 
-It listens to the engine as an observer and gathers for a moment what belongs together. While Redis is away it keeps a
+It listens to the engine as an observer and gathers for a moment what belongs together, and for longer what happens for
+each message (`wa_supervisor.domain.gathering`). While Redis is away it keeps a
 bounded number of events and repeats the same batch for ever; the batch has a number, so that one that was written while
 its answer was lost is not written twice. Where events had to go, an event of kind `events_dropped` stands in the
 stream. It deliberately reads nothing: whoever asks reads the stream.
@@ -8,12 +9,14 @@ stream. It deliberately reads nothing: whoever asks reads the stream.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import anyio
 
+from wa_supervisor.domain.gathering import Gathering
 from wa_supervisor.domain.history import Event, dropped_events, event_of
 from wa_supervisor.domain.observations import EventsDropped, Observation, Observer, Trouble
 from wa_supervisor.engine.ports import EventLog
@@ -49,6 +52,7 @@ class Chronicle:
         self._retry_initial = retry_initial
         self._retry_max = retry_max
         self._observe = observe
+        self._gathering = Gathering()
         self._waiting: deque[Event] = deque()
         self._batch: Sequence[Event] = ()
         self._number = 0
@@ -62,12 +66,10 @@ class Chronicle:
     def note(self, observation: Observation) -> None:
         """Remember what is an event. An observer: does not wait and does not raise."""
         try:
-            event = event_of(observation, at=self._wall(), daemon=self._daemon)
+            times = self._gathering.take(observation, anyio.current_time())
+            self._tell_of(observation, times)
         except Exception as error:  # noqa: BLE001  # supervision border: what tells must not suffer from who listens
             self._observe(Trouble(where="events", message="what happened could not be put into words", error=error))
-            return
-        if event is not None:
-            self._keep(event)
 
     async def run(self) -> NoReturn:
         """Write until cancelled; what is not written by then is left for `flush`."""
@@ -78,6 +80,7 @@ class Chronicle:
 
         What could not be written then is told as dropped.
         """
+        self._tell_gathered(math.inf)
         with anyio.move_on_after(within, shield=True):
             async for attempt in patient(self._retry_initial, self._retry_max, tell=self._tell):
                 with attempt:
@@ -89,6 +92,15 @@ class Chronicle:
             self._observe(EventsDropped(count=self._dropped))
             self._dropped = 0
 
+    def _tell_of(self, observation: Observation, times: int) -> None:
+        event = event_of(observation, at=self._wall(), daemon=self._daemon, times=times) if times else None
+        if event is not None:
+            self._keep(event)
+
+    def _tell_gathered(self, now: float) -> None:
+        for observation, times in self._gathering.due(now):
+            self._tell_of(observation, times)
+
     def _keep(self, event: Event) -> None:
         self._waiting.append(event)
         if len(self._waiting) > self._kept:
@@ -98,7 +110,9 @@ class Chronicle:
 
     async def _write_for_ever(self) -> NoReturn:
         while True:
-            await self._bell.wait()
+            with anyio.CancelScope(deadline=self._gathering.due_at):
+                await self._bell.wait()
+            self._tell_gathered(anyio.current_time())
             await anyio.sleep(GATHER)
             await self._write()
 
