@@ -121,7 +121,6 @@ ENGINES_OWN = {
     "InboundPolicy.undecrypted",
     "InboundPolicy.publish_every",
     "OutboundPolicy.typing_longest",
-    "OutboundPolicy.settle_quiet",
     "OutboundPolicy.settle_failed",
     "TypingPolicy.off_timeout",
     "SupervisorPolicy.retry_initial",

@@ -187,8 +187,8 @@ class OutboundSettings(values.Section):
         default=200.0,
         ge=1,
         le=3600,
-        description="Seconds after a send that was never answered until it certainly will not have its effect any more, "
-        "so that it may be sent again if the chat does not show it; a hung page of the gateway ends after 180.",
+        description="Seconds after a send that was never answered until it certainly will not have its effect any "
+        "more, so that it may be sent again if the chat does not show it; a hung page of the gateway ends after 180.",
     )
     settle_longest: values.Seconds = Field(
         default=1800.0,

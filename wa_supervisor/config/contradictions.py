@@ -116,6 +116,11 @@ ARITHMETIC = (
         why="a reply that waits must still find the session of its chat",
     ),
     AtMost(
+        key="outbound.settle_quiet",
+        of="outbound.settle_longest",
+        why="a send must certainly have ended before looking for it is given up",
+    ),
+    AtMost(
         key="outbound.sweep",
         of="outbound.claim_after",
         why="a reply must be looked for before it can count as abandoned",
