@@ -16,7 +16,10 @@ from wa_supervisor.adapters.redis.address import read_address
 from wa_supervisor.adapters.redis.desk import OperatorDesk
 from wa_supervisor.adapters.redis.direct import DirectLine
 from wa_supervisor.adapters.redis.policy import RedisPolicy
+from wa_supervisor.adapters.redis.refusals import RefusalError
+from wa_supervisor.domain.dead_letters import Replay
 from wa_supervisor.domain.errors import ConfigurationError, StoreUnavailableError
+from wa_supervisor.domain.names import AgentId
 
 
 @pytest.fixture
@@ -293,3 +296,123 @@ def test_loading_the_desk_does_not_load_what_is_slow_to_load() -> None:
     code = f"import sys, wa_supervisor.adapters.redis.desk; print(sorted({slow} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.strip() == "[]"
+
+
+# Dead letters
+
+
+REPLAY = Replay(agent_id=AgentId("a"), payload=b'{"n":1}')
+
+
+def bury(line: DirectLine, *texts: bytes) -> list[str]:
+    added = [line.call(b"XADD", b"wa:dead", b"*", b"letter", text) for text in texts]
+    return [entry.decode() for entry in added if isinstance(entry, bytes)]
+
+
+def length(line: DirectLine, key: bytes) -> object:
+    return line.call(b"XLEN", key)
+
+
+def test_letters_are_read_from_either_end_however_many(desk: OperatorDesk, line: DirectLine) -> None:
+    entries = bury(line, *(b"%d" % number for number in range(123)))
+    expected = [(entry, b"%d" % number) for number, entry in enumerate(entries)]
+    assert list(desk.dead_letters()) == expected[::-1]
+    assert list(desk.dead_letters_so_far()) == expected
+    assert desk.dead_letter(entries[7]) == expected[7]
+    assert desk.dead_letter("1-0") is None
+
+
+def test_reading_all_letters_ends_although_new_ones_come(desk: OperatorDesk, line: DirectLine) -> None:
+    entries = bury(line, *(b"old" for _ in range(60)))
+    read = []
+    for entry, _ in desk.dead_letters_so_far():
+        read.append(entry)
+        bury(line, b"new")
+    assert read == entries
+
+
+def test_no_letters_are_none(desk: OperatorDesk) -> None:
+    assert (list(desk.dead_letters()), list(desk.dead_letters_so_far())) == ([], [])
+
+
+def test_a_letter_is_replayed_once_however_many_try_at_once(redis_url: str, line: DirectLine) -> None:
+    entries = bury(line, *(b"letter" for _ in range(50)))
+
+    def replay(_: int) -> list[str]:
+        with OperatorDesk(redis_url) as mine:
+            return [entry for entry in entries if mine.replay(entry, REPLAY) is not None]
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [entry for each in pool.map(replay, range(4)) for entry in each]
+    assert sorted(done) == sorted(entries)
+    assert (length(line, b"wa:dead"), length(line, b"agent:a:output")) == (0, 50)
+
+
+def test_a_replay_races_a_drop_and_one_of_them_wins(redis_url: str, line: DirectLine) -> None:
+    entries = bury(line, *(b"letter" for _ in range(50)))
+
+    def work(kind: str) -> int:
+        with OperatorDesk(redis_url) as mine:
+            if kind == "drop":
+                return sum(mine.drop(entry) for entry in entries)
+            return sum(mine.replay(entry, REPLAY) is not None for entry in entries)
+
+    with ThreadPoolExecutor(2) as pool:
+        dropped, replayed = pool.map(work, ["drop", "replay"])
+    assert dropped + replayed == 50
+    assert (length(line, b"wa:dead"), length(line, b"agent:a:output")) == (0, replayed)
+
+
+def test_a_letter_stays_when_the_stream_of_its_agent_is_none(desk: OperatorDesk, line: DirectLine) -> None:
+    (entry,) = bury(line, b"letter")
+    line.call(b"SET", b"agent:a:output", b"text")
+    with pytest.raises(RefusalError, match="WRONGTYPE"):
+        desk.replay(entry, REPLAY)
+    assert length(line, b"wa:dead") == 1
+
+
+def test_nothing_is_replayed_by_whoever_may_not_take_the_letter_out(redis_url: str, line: DirectLine) -> None:
+    (entry,) = bury(line, b"letter")
+    line.call(b"ACL", b"SETUSER", b"default", b"-xdel")
+    try:
+        with OperatorDesk(redis_url) as narrow, pytest.raises(RefusalError):
+            narrow.replay(entry, REPLAY)
+    finally:
+        line.call(b"ACL", b"SETUSER", b"default", b"+xdel")
+    assert (length(line, b"wa:dead"), length(line, b"agent:a:output")) == (1, 0)
+
+
+def test_a_replay_works_on_a_server_that_lets_nobody_ring(redis_url: str, line: DirectLine) -> None:
+    (entry,) = bury(line, b"letter")
+    line.call(b"ACL", b"SETUSER", b"default", b"resetchannels")
+    try:
+        with OperatorDesk(redis_url) as narrow:
+            assert narrow.replay(entry, REPLAY) is not None
+    finally:
+        line.call(b"ACL", b"SETUSER", b"default", b"allchannels")
+    assert length(line, b"wa:dead") == 0
+
+
+def test_a_letter_is_dropped_once(desk: OperatorDesk, line: DirectLine) -> None:
+    (entry,) = bury(line, b"letter")
+    assert [desk.drop(entry), desk.drop(entry)] == [True, False]
+    assert desk.replay(entry, REPLAY) is None
+    assert length(line, b"agent:a:output") == 0
+
+
+# What the server says of itself
+
+
+def test_a_server_says_what_it_is_and_what_time_it_has(desk: OperatorDesk) -> None:
+    assert desk.facts()["redis_version"]
+    assert desk.time() > 1_700_000_000
+    assert desk.configured(["appendonly", "no-such-setting"]).keys() == {"appendonly"}
+
+
+def test_settings_that_nobody_may_look_at_are_left_out(redis_url: str, line: DirectLine) -> None:
+    line.call(b"ACL", b"SETUSER", b"default", b"-config|get")
+    try:
+        with OperatorDesk(redis_url) as narrow:
+            assert narrow.configured(["appendonly"]) == {}
+    finally:
+        line.call(b"ACL", b"SETUSER", b"default", b"+config|get")

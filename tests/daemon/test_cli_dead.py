@@ -242,7 +242,7 @@ def test_a_letter_that_is_not_there_is_4(room: CliRoom, verb: str, name: str) ->
 
 def test_a_replay_moves_the_reply_into_the_stream_of_its_agent_and_rings(room: CliRoom) -> None:
     (entry,) = bury(room, letter(payload=payload(reply_id="r1")))
-    listening = room.redis.pubsub()
+    listening: Any = cast("Any", room.redis).pubsub()
     listening.subscribe("agent:agent-1:output")
     assert listening.get_message(timeout=5)
     shown = room.run("dead", "replay", entry)

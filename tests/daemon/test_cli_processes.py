@@ -202,3 +202,15 @@ def test_simulated_gateway_on_a_port_that_is_taken_says_so(room: CliRoom) -> Non
     assert (shown.code, shown.out) == (1, "")
     assert shown.err.startswith(f"error: cannot listen on 127.0.0.1:{port}: ")
     assert shown.err.endswith("; give another --port\n")
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [(b"y\n", 0, 0), (b"n\n", 1, 2)])
+def test_clearing_all_dead_letters_away_asks_on_a_terminal(room: CliRoom, answer: bytes, code: int, left: int) -> None:
+    for _ in range(2):
+        room.redis.xadd("wa:dead", {"letter": "?"})
+    question = "Drop 2 dead letters?"
+    ended_with, shown = on_terminal(
+        room, "dead", "drop", "--all", when=question, act=lambda _, end: os.write(end, answer)
+    )
+    assert question in shown
+    assert (ended_with, room.redis.xlen("wa:dead")) == (code, left)

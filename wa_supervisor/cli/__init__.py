@@ -37,6 +37,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "release": ("wa_supervisor.cli.switching:release", "End the quarantine of sessions."),
         "login": ("wa_supervisor.cli.login:login", "Show the QR or pairing code until it is connected."),
         "dead": ("wa_supervisor.cli.dead:dead", "Show, replay and drop what could not be delivered."),
+        "doctor": ("wa_supervisor.cli.doctor:doctor", "Look for what is amiss, and say what mends it."),
         "config": ("wa_supervisor.cli.configuration:config", "Check and show the configuration."),
         "simulate-gateway": ("wa_supervisor.cli.simulate:simulate_gateway", "Run a simulated gateway."),
     }
