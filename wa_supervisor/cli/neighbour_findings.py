@@ -66,14 +66,14 @@ def _look_at(name: str, given: GatewaySettings) -> Look:
     return lambda: gateway(name, given)
 
 
-async def postgres(url: str, timeout: float) -> list[Finding]:
+async def postgres(url: str, within: float) -> list[Finding]:
     """Look whether people can be looked up."""
     check = "postgres"
     if not url:
         return [fine(check, "not configured: agents see everybody as not authenticated")]
     logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())  # it tells what the finding tells
     try:
-        return _tables(await _missing(url, PostgresPolicy(connections=1, timeout=timeout)))
+        return _tables(await _missing(url, PostgresPolicy(connections=1, timeout=within)))
     except StoreUnavailableError as error:
         return [wrong(check, *parted(str(error), _WHAT_TO_DO))]
     except ConfigurationError as error:
