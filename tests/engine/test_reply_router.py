@@ -58,7 +58,15 @@ class Desk:
         office = DeadLetterOffice(
             letters=self.letters, outbox=self.outbox, receipts=FakeReceipts(), wall=wall, observe=self.told.append
         )
-        self.router = ReplyRouter(inbox=self.inbox, outbox=self.outbox, office=office, observe=self.told.append)
+        self.others: dict[IntegrationId, str] = {}
+        """Sessions of the agents that other daemons run, with their daemons."""
+        self.router = ReplyRouter(
+            inbox=self.inbox,
+            outbox=self.outbox,
+            office=office,
+            observe=self.told.append,
+            elsewhere=lambda _: self.others,
+        )
         for session in sessions:
             self.router.join(session)
 
@@ -323,3 +331,39 @@ async def test_replies_find_their_way_among_the_sessions_of_one_agent_in_the_who
             ("a-number", "by name"),
             ("b-number", "to the owner"),
         ]
+
+
+# --- several daemons
+
+
+async def test_a_chat_whose_session_runs_at_another_daemon_is_that_daemons_business() -> None:
+    here = Number("a", SALES)
+    desk = Desk(here)
+    desk.others[IntegrationId("b")] = "wa-2"
+    desk.inbox.owners[SALES, CHAT] = IntegrationId("b")
+    await desk.hear(reply(CHAT, "on the stream"))
+    await desk.router.deliver(IncomingReply(agent_id=SALES, payload=reply(CHAT, "on the channel"), entry=None))
+    assert not here.took
+    assert not desk.letters.letters
+    assert [(given.payload, daemon) for given, daemon in desk.outbox.passed_on if given.entry] == [
+        (reply(CHAT, "on the stream"), "wa-2")
+    ]
+
+
+async def test_a_chat_whose_session_runs_here_is_not_left_to_others() -> None:
+    here = Number("a", SALES)
+    desk = Desk(here)
+    desk.others[IntegrationId("b")] = "wa-2"
+    desk.inbox.owners[SALES, CHAT] = here.id
+    await desk.hear(reply(CHAT))
+    await desk.hear(reply(CHAT, session="a-number"))
+    await desk.hear(reply(CHAT, session="b"))
+    assert len(here.took) == 2
+    assert [daemon for _, daemon in desk.outbox.passed_on] == ["wa-2"]
+
+
+async def test_a_chat_that_nobody_heard_from_is_not_guessed_because_one_session_is_here() -> None:
+    desk = Desk(Number("a", SALES))
+    desk.others[IntegrationId("b")] = "wa-2"
+    await desk.hear(reply(CHAT))
+    assert desk.reasons == ["NoOwner"]

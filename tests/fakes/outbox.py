@@ -138,11 +138,11 @@ class FakeAgentOutbox(Scripted):
             self.given_back.append(reply)
             self._touch()
 
-    async def pass_on(self, reply: IncomingReply, daemon_id: str) -> None:
+    async def pass_on(self, reply: IncomingReply, daemon: str) -> None:
         """Give an entry to another daemon."""
         async with self._call("pass_on"):
             if self._entries.pop((reply.agent_id, reply.entry or ""), None) is not None:
-                self.passed_on.append((reply, daemon_id))
+                self.passed_on.append((reply, daemon))
 
     def _entry(self, reply: IncomingReply) -> _Entry | None:
         return self._entries.get((reply.agent_id, reply.entry or ""))

@@ -191,6 +191,7 @@ class Daemon:
             tasks.start_soon(LoopLag(telling.lagged).run)
             tasks.start_soon(Contacts(self.rooms, telling.observe).run)
             tasks.start_soon(telling.prepare_people)
+            tasks.start_soon(telling.look_at_persistence)
             tasks.start_soon(chronicle.run)
             tasks.start_soon(self._come_up, tasks, store, people, reporter)
             await self._stopping.wait()

@@ -17,6 +17,7 @@ from wa_supervisor.adapters.admin import Readiness
 from wa_supervisor.adapters.logs import LogObserver
 from wa_supervisor.adapters.metrics import Metrics
 from wa_supervisor.adapters.postgres.people import PostgresPeople
+from wa_supervisor.adapters.redis.persistence import Persistence
 from wa_supervisor.adapters.redis.store import RedisStore
 from wa_supervisor.config import Settings
 from wa_supervisor.daemon.summary import by_state, one_line
@@ -100,6 +101,16 @@ class Telling:
         if self._people_missing is not None:
             _logger.info("people can be looked up")
         self._note_people(None)
+
+    async def look_at_persistence(self) -> None:
+        """Say in the log, once, what Redis may forget when it dies: the promises about messages lean on it."""
+        if self._store is None:
+            return
+        ask = patient(FIRST_PAUSE, LONGEST_PAUSE, tell=lambda *_: None)
+        found: Persistence = await ask(self._store.persistence)
+        for weakness in found.weaknesses():
+            level = logging.INFO if found.keeps_nearly_all else logging.WARNING
+            _logger.log(level, "what Redis may forget", extra={"why": weakness})
 
     def note_rival(self, rival: DaemonStatus | None) -> None:
         """Take a living daemon that has this one's name, or that there is none (any more)."""

@@ -266,6 +266,12 @@ class AgentOutbox(Protocol):
     async def settle(self, reply: IncomingReply) -> None:
         """Say that the fate of a stream entry is known: sent or a dead letter. No-op for channel payloads."""
 
+    async def pass_on(self, reply: IncomingReply, daemon: str) -> None:
+        """Give a stream entry to another daemon, which finds it at its next look. No-op for channel payloads.
+
+        Raises `StoreUnavailableError`; the entry then stays ours and comes again.
+        """
+
     def give_back(self, reply: IncomingReply) -> None:
         """Return a stream entry whose fate will not be known here: it is delivered again while its agent is followed.
 

@@ -4,14 +4,18 @@ A reply names its session if the agent repeats the `session` that came with the 
 with one session needs no choice, and with several the session that last received a message from the chat has it. A
 reply that no session can take becomes a dead letter with its reason, at once.
 
+With several daemons an agent's sessions may run at different ones, and every daemon hears what the agent says on the
+channel. Then the chat's owner decides which daemon acts: the others leave a channel reply alone, and pass a stream
+entry on.
+
 What it does not do: keep anything. A stream reply that is cut off on its way comes again; one from the channel, which
 nobody else keeps, becomes a dead letter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import anyio
@@ -65,10 +69,35 @@ class Taker(Protocol):
         """Take a reply. Its fate is the session's business as soon as this is called."""
 
 
+Elsewhere = Callable[[AgentId], Mapping[IntegrationId, str]]
+
+
+def nowhere(_: AgentId) -> Mapping[IntegrationId, str]:
+    """Say that there is no other daemon."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Elsewhere:
+    """The session that is meant runs at another daemon."""
+
+    daemon: str
+
+
 class ReplyRouter:
     """Knows which sessions an agent has, and gives each reply to one."""
 
-    def __init__(self, *, inbox: AgentInbox, outbox: AgentOutbox, office: DeadLetterOffice, observe: Observer) -> None:
+    def __init__(
+        self,
+        *,
+        inbox: AgentInbox,
+        outbox: AgentOutbox,
+        office: DeadLetterOffice,
+        observe: Observer,
+        elsewhere: Elsewhere = nowhere,
+    ) -> None:
+        """`elsewhere` gives an agent's integrations that other daemons run, each with the name of its daemon."""
+        self._elsewhere = elsewhere
         self._inbox = inbox
         self._outbox = outbox
         self._office = office
@@ -110,26 +139,33 @@ class ReplyRouter:
                 with anyio.move_on_after(RECORD_TIMEOUT, shield=True):
                     await self._office.bury(reply.source, STOPPED, reply=reply)
             raise
-        if isinstance(found, Death):
+        if isinstance(found, _Elsewhere):
+            await self._outbox.pass_on(reply.source, found.daemon)
+        elif isinstance(found, Death):
             # One that was begun may have been sent, and no session is there that could find out.
             found = found if reply.source.begun is None else replace(INTERRUPTED, message=f"{found.message}; {MAY_BE}")
             await self._office.bury(reply.source, found, reply=reply)
         else:
             await found.take_reply(reply)
 
-    async def _session_for(self, reply: Reply) -> Taker | Death:
+    async def _session_for(self, reply: Reply) -> Taker | Death | _Elsewhere:
         sessions = self._sessions.get(reply.agent_id, {})
-        if not sessions:
+        others = self._elsewhere(reply.agent_id)
+        if not sessions and not others:
             return NO_SESSION
         candidates = _named(reply.session, sessions) if reply.session else list(sessions)
-        if not candidates:
+        if reply.session in others and not candidates:
+            return _Elsewhere(daemon=others[IntegrationId(reply.session or "")])
+        if not candidates and not others:
             message = f"the agent has no session {reply.session!r:.80} that runs or is coming up"
             return Death(reason="NoSuchSession", message=message)
-        if len(candidates) == 1:
+        if len(candidates) == 1 and (reply.session or not others):
             return sessions[candidates[0]]
         ask = patient(ASK_INITIAL, ASK_LONGEST, tell=self._tell)
         with anyio.move_on_after(ASK_FOR):
             owner: IntegrationId | None = await ask(self._inbox.owner_of, reply.agent_id, reply.chat)
+            if owner is not None and owner in others:
+                return _Elsewhere(daemon=others[owner])
             return self._of_owner(owner, reply.agent_id, candidates)
         return OWNER_NOT_TOLD
 

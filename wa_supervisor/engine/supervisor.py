@@ -16,7 +16,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.integration import Defaults, Integration
-from wa_supervisor.domain.names import IntegrationId
+from wa_supervisor.domain.names import AgentId, IntegrationId
 from wa_supervisor.domain.observations import Observer, Reconciled, Trouble
 from wa_supervisor.domain.plan import Plan, Wanted, make_plan
 from wa_supervisor.domain.status import SessionStatus
@@ -77,7 +77,13 @@ class Supervisor:
         self._claims = Claims()
         self._yard = Yard()
         self._guarding = Guarding(policy, observe)
-        self._router = ReplyRouter(inbox=services.inbox, outbox=outbox, office=services.office, observe=observe)
+        self._router = ReplyRouter(
+            inbox=services.inbox,
+            outbox=outbox,
+            office=services.office,
+            observe=observe,
+            elsewhere=self._elsewhere,
+        )
         self._publishing = Publishing(services.inbox, services.inbound, observe)
         self._keepers: dict[IntegrationId, Keeper] = {}
         orders = Orders(keepers=self._keepers, guarding=self._guarding, reconcile_soon=self._bell.ring, wall=wall)
@@ -269,6 +275,17 @@ class Supervisor:
 
     def _lease(self, name: IntegrationId) -> Lease | None:
         return NOT_LEASED if self._tenancy is None else self._tenancy.lease(name)
+
+    def _elsewhere(self, agent: AgentId) -> dict[IntegrationId, str]:
+        """Give the agent's integrations that other daemons run, each with the name of its daemon."""
+        if self._tenancy is None or not self._tenancy.has_neighbours:
+            return {}
+        leases = {
+            name: self._tenancy.lease(name)
+            for name, keeper in self._keepers.items()
+            if isinstance(keeper.wanted, Integration) and keeper.wanted.agent_id == agent and not keeper.wanted.paused
+        }
+        return {name: lease.holder for name, lease in leases.items() if lease is not None and not lease.is_ours}
 
     def _is_surely_ours(self, name: IntegrationId) -> bool:
         return self._tenancy is None or self._tenancy.is_surely_ours(name)

@@ -71,6 +71,11 @@ class Tenancy:
         """Give the lease as last seen; `None` while nothing is known, or when it is not followed."""
         return self._known.get(name)
 
+    @property
+    def has_neighbours(self) -> bool:
+        """Whether other daemons run some of what is followed."""
+        return self._counted.elsewhere > 0
+
     def is_surely_ours(self, name: IntegrationId) -> bool:
         """Whether nobody else can have it now: a process that was stopped, or cut off from Redis, cannot know."""
         lease = self._known.get(name)

@@ -81,6 +81,12 @@ class RedisAgentOutbox:
             await self._streams.settle(reply.agent_id, reply.entry)
             self._under_way.settle(reply.agent_id, reply.entry)
 
+    async def pass_on(self, reply: IncomingReply, daemon: str) -> None:
+        """Give an entry to another daemon. Raises `StoreUnavailableError`; the entry then comes again."""
+        if reply.entry is not None:
+            await self._streams.pass_on(reply.agent_id, reply.entry, daemon)
+            self._under_way.end(reply.agent_id, reply.entry)
+
     def give_back(self, reply: IncomingReply) -> None:
         """Return an unsettled entry: it is delivered again, perhaps to a session that can send it."""
         if reply.entry is not None:

@@ -136,6 +136,11 @@ class OutputStreams:
         arguments = (GROUP, self._consumer, entry.encode(), msgspec.json.encode(mark))
         return bool(await self._begin.call(keys, arguments))
 
+    async def pass_on(self, agent: AgentId, entry: str, daemon: str) -> None:
+        """Make an entry another daemon's, which looks at what it has every `tidy` seconds."""
+        claim = (b"XCLAIM", agent_output(agent), GROUP, to_bytes(daemon), b"0", entry.encode(), b"JUSTID")
+        await self._client.call(*claim)
+
     async def unmark(self, agent: AgentId, entry: str) -> None:
         """Forget it."""
         await self._client.call(b"HDEL", self._keys.sending(agent), entry.encode())

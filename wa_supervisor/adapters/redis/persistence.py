@@ -16,16 +16,22 @@ class Persistence:
     maxmemory_policy: str | None
     maxmemory: int | None
 
+    @property
+    def keeps_nearly_all(self) -> bool:
+        """Whether at most a second of what it was told can be forgotten."""
+        evicts = bool(self.maxmemory) and self.maxmemory_policy not in (None, "noeviction")
+        return bool(self.appendonly) and self.appendfsync in (None, "everysec", "always") and not evicts
+
     def weaknesses(self) -> tuple[str, ...]:
-        """Say, each in a sentence, what can be lost with these settings and what mends it."""
+        """Say, each in a sentence, what can be lost with these settings, and what mends it."""
         said: list[str] = []
         if self.appendonly is False:
             since = "the last snapshot" if self.save else "it was started (there are no snapshots either)"
             said.append(f"Redis forgets everything since {since} when it dies; CONFIG SET appendonly yes")
         elif self.appendonly and self.appendfsync == "everysec":
             said.append(
-                "Redis may forget the last second when it dies: messages of it are handed over again, replies of it are "
-                "lost; CONFIG SET appendfsync always closes that, at the price of a disk write for each batch"
+                "Redis may forget the last second when it dies: messages of it are handed over again, replies of it "
+                "are lost; CONFIG SET appendfsync always closes that, at the price of a disk write for each batch"
             )
         elif self.appendonly and self.appendfsync == "no":
             said.append(
