@@ -6,7 +6,7 @@ connections, one that listens and one that publishes what has gathered. Like its
 published while it is away never reaches it.
 
 `run` lives until cancelled, says by `task_status.started()` that it is subscribed for the first time, and subscribes
-again after a lost connection.
+again after a lost connection. As a program (`agent_program`) it also waits for a Redis that is away when it starts.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from redis import asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from wa_supervisor.simulator.agent_program import AgentLog, Heard, run_program
 from wa_supervisor.simulator.bell import Bell
 
 Reply = Callable[[str], str | None]
@@ -43,12 +44,20 @@ _LONGEST_GOODBYE = 2.0
 class _Input(msgspec.Struct):
     chat_id: str
     text: str = ""
+    session: object = None
+    message_id: object = None
 
 
 class _Output(msgspec.Struct):
     chat_id: str
     response: str
     channel: str = "whatsapp"
+
+
+class _Answer(msgspec.Struct):
+    agent_id: str
+    output: _Output
+    of: Heard
 
 
 _decode = msgspec.json.Decoder(_Input).decode
@@ -63,14 +72,28 @@ def echo(text: str) -> str:
 class EchoAgent:
     """One agent process that serves several agent ids."""
 
-    def __init__(self, url: str, agent_ids: Iterable[str], *, reply: Reply = echo, think: float = 0.0) -> None:
-        """`url` of the Redis; the agent takes `think` seconds before it publishes what has gathered."""
+    def __init__(
+        self,
+        url: str,
+        agent_ids: Iterable[str],
+        *,
+        reply: Reply = echo,
+        think: float = 0.0,
+        is_patient: bool = False,
+        log: AgentLog | None = None,
+    ) -> None:
+        """`url` of the Redis; the agent takes `think` seconds before it publishes what has gathered.
+
+        One that `is_patient` waits for a Redis that is away in the beginning.
+        """
         self._url = url
         self._agents = {f"agent:{agent_id}:input".encode(): agent_id for agent_id in agent_ids}
         self._reply = reply
         self._think = think
+        self._is_patient = is_patient
+        self._record = log or AgentLog()
         self._bell = Bell()
-        self._answers: list[tuple[str, bytes]] = []
+        self._answers: list[_Answer] = []
         self.is_subscribed = False
         self.heard: Counter[str] = Counter()
         """Messages per agent id."""
@@ -82,11 +105,12 @@ class EchoAgent:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Listen and answer until cancelled; started once every channel is subscribed.
 
-        Raises redis-py's `ConnectionError` if Redis cannot be reached in the beginning.
+        Raises redis-py's `ConnectionError` if Redis cannot be reached in the beginning, unless it is patient.
         """
         client = redis.Redis.from_url(self._url, socket_timeout=None, retry=Retry(NoBackoff(), 0))
         try:
-            await client.ping()
+            if not self._is_patient:
+                await client.ping()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._keep_listening, client)
                 tasks.start_soon(self._keep_publishing, client)
@@ -139,9 +163,11 @@ class EchoAgent:
         except msgspec.DecodeError:
             self.unreadable += 1
         else:
+            of = Heard(agent=agent_id, session=given.session, message_id=given.message_id)
+            self._record.heard(given.text, of)
             response = self._reply(given.text)
             if response is not None:
-                self._answers.append((agent_id, _encode(_Output(given.chat_id, response))))
+                self._answers.append(_Answer(agent_id, _Output(given.chat_id, response), of))
         self._bell.ring()
 
     async def _keep_publishing(self, client: redis.Redis) -> None:
@@ -154,13 +180,22 @@ class EchoAgent:
             except (redis.ConnectionError, redis.TimeoutError) as error:
                 _log.info("agent lost answers", extra={"answers": len(batch), "error": str(error)})
             else:
-                self.answered.update(agent_id for agent_id, _ in batch)
+                self._note_answered(batch)
             del self._answers[: len(batch)]
             self._bell.ring()
 
+    def _note_answered(self, batch: list[_Answer]) -> None:
+        for answer in batch:
+            self.answered[answer.agent_id] += 1
+            self._record.answered(answer.output.response, answer.of)
+
     @staticmethod
-    async def _publish(client: redis.Redis, batch: list[tuple[str, bytes]]) -> None:
+    async def _publish(client: redis.Redis, batch: list[_Answer]) -> None:
         pipeline = client.pipeline(transaction=False)
-        for agent_id, answer in batch:
-            pipeline.publish(f"agent:{agent_id}:output", answer)
+        for answer in batch:
+            pipeline.publish(f"agent:{answer.agent_id}:output", _encode(answer.output))
         await pipeline.execute()
+
+
+if __name__ == "__main__":
+    run_program(lambda url, agent_ids, log: EchoAgent(url, agent_ids, is_patient=True, log=log))
