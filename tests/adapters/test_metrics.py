@@ -466,6 +466,13 @@ def test_a_session_is_behind_from_connecting_until_it_has_caught_up_and_whenever
     assert seen == [1, 0, 1, 0, 1, 0]
 
 
+@pytest.mark.parametrize("state", sorted(set(State) - {State.RUNNING, State.DEGRADED}))
+def test_a_session_that_is_not_connected_is_not_behind_however_often_its_gateway_comes_and_goes(state: State) -> None:
+    told = metrics(status(state=state))
+    told.observe(FellBehind(integration=ACME, gateway=MAIN, cause="reconnected"))
+    assert value(told, "wa_session_behind", {"integration": "acme", "session": "s-acme", "gateway": "main"}) == 0
+
+
 def test_an_agent_has_a_series_only_while_messages_wait_for_it() -> None:
     told = metrics()
     for agent, waiting in (("a", 3), ("5511988887777", 2), ("b", 0), ("a", 0)):

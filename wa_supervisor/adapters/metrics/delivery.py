@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from wa_supervisor.adapters.metrics.labels import Names, Words
-from wa_supervisor.domain.lifecycle import State
+from wa_supervisor.adapters.metrics.sessions import CONNECTED
 from wa_supervisor.domain.names import AgentId, GatewayName, IntegrationId
 from wa_supervisor.domain.observations import (
     AckTold,
@@ -47,8 +47,6 @@ SETTLED = (
 )
 """What is found, and what told; that WhatsApp reported an error counts as unknown."""
 
-_CONNECTED = frozenset({State.RUNNING, State.DEGRADED})
-
 
 class Delivery:
     """Catching up, waiting for agents, settling, receipts."""
@@ -67,7 +65,7 @@ class Delivery:
             self._begin_at_zero(gateway)
 
     def is_behind(self, integration: IntegrationId) -> bool:
-        """Whether messages of this session, which is connected, may be missing until it has caught up."""
+        """Whether messages of this session may be missing until it has caught up; it need not be connected."""
         return integration in self._behind
 
     def _define_catching_up(self, registry: CollectorRegistry) -> None:
@@ -160,9 +158,9 @@ class Delivery:
 
     def _moved(self, observed: SessionMoved) -> None:
         step = observed.transition
-        if step.target not in _CONNECTED:
+        if step.target not in CONNECTED:
             self._behind.discard(observed.integration)
-        elif step.source not in _CONNECTED:
+        elif step.source not in CONNECTED:
             self._behind.add(observed.integration)
 
     def _fell(self, observed: FellBehind) -> None:

@@ -23,6 +23,9 @@ PerSession = Literal["full", "state", "off"]
 PIECE = 64
 """Sessions in one piece of text: writing a line for each takes some 50 microseconds."""
 
+CONNECTED = frozenset({State.RUNNING, State.DEGRADED})
+"""States in which messages arrive."""
+
 _T = TypeVar("_T")
 _Row = tuple[str, SessionStatus]
 """The labels that all series of a session share, and what is told of it."""
@@ -187,7 +190,7 @@ class Sessions:
             "wa_session_behind",
             "gauge",
             "1 while the session is connected and messages of it may be missing, until it has caught up.",
-            lambda s: int(is_behind(s.id)),
+            lambda s: int(s.state in CONNECTED and is_behind(s.id)),
         )
 
     def pieces(self, statuses: Sequence[SessionStatus]) -> Iterator[bytes]:
