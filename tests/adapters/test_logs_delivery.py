@@ -166,9 +166,16 @@ def test_a_full_stream_is_told_once_a_minute_with_how_much_it_has_cost(log: Writ
         "<4>messages to an agent will not be published any more agent=a count=1 reason=length"
     ]
     log.now = 60.0
-    assert log.tell(one, one) == [
-        "<4>messages to an agent will not be published any more agent=a count=500 reason=length"
+    log.observer.flush()
+    assert log.tell() == ["<4>messages to an agent will not be published any more agent=a count=499 reason=length"]
+    log.now = 119.0
+    assert log.tell(one, one) == []
+    log.now = 120.0
+    assert log.tell(caught_up()) == [
+        "<4>messages to an agent will not be published any more agent=a count=2 reason=length"
     ]
+    log.now = 1000.0
+    assert log.tell(caught_up()) == []
 
 
 def test_other_agents_and_reasons_are_told_beside_it(log: Written) -> None:

@@ -48,6 +48,11 @@ class DeliveryLines:
             AckTold: self._ack_told,
         }
 
+    def flush(self) -> None:
+        """Tell what was lost since it was last told, where that is a while ago."""
+        for which in tuple(self._untold):
+            self._tell_dropped(which)
+
     def _caught_up(self, observed: CaughtUp) -> None:
         fields = {
             "integration": shown_name(observed.integration),
@@ -80,10 +85,13 @@ class DeliveryLines:
     def _dropped(self, observed: MessagesDropped) -> None:
         which = (observed.agent, observed.reason)
         self._untold[which] += observed.count
+        self._tell_dropped(which)
+
+    def _tell_dropped(self, which: tuple[AgentId, str]) -> None:
         if self._repeats.to_tell(("dropped", *which)) is not None:
+            agent, reason = which
             kind = Kind(level=logging.WARNING, summary="more agents lost messages")
-            agent = shown_name(observed.agent)
-            fields = {"agent": agent, "count": self._untold.pop(which), "reason": observed.reason}
+            fields = {"agent": shown_name(agent), "count": self._untold.pop(which), "reason": reason}
             self._write(kind, "messages to an agent will not be published any more", fields)
 
     def _waiting(self, observed: AgentWaiting) -> None:

@@ -89,6 +89,7 @@ class LogObserver:
         self._round_error: str | None = None
         self._guarded: WishGuarded | None = None
         self._leases = LeasesChanged(held=0, elsewhere=0)
+        self._delivery = DeliveryLines(self._write, self._repeats)
         self._writers = self._all_writers()
 
     def observe(self, observation: Observation) -> None:
@@ -118,7 +119,7 @@ class LogObserver:
             MessageLeftOut: self._left_out,
             EventUnattributed: self._unattributed,
             GatewayAnswered: self._answered,
-            **DeliveryLines(self._write, self._repeats).writers(),
+            **self._delivery.writers(),
         }
 
     def flush(self) -> None:
@@ -129,6 +130,7 @@ class LogObserver:
             if (more := count - self._policy.lines) > 0:
                 extra = {"count": more, "gateway": kind.gateway, "where": kind.where}
                 self._logger.log(kind.level, kind.summary, extra=extra)
+        self._delivery.flush()
 
     def _write(
         self, kind: Kind, message: str, fields: Mapping[str, object], error: BaseException | None = None
