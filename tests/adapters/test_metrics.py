@@ -226,6 +226,7 @@ def test_every_observation_is_counted(name: str, labels: dict[str, str], expecte
         ("wa_leases_elsewhere", {}),
         ("wa_fell_behind_total", {"gateway": "spare", "cause": "store"}),
         ("wa_catch_ups_total", {"gateway": "spare", "cause": "routine"}),
+        ("wa_catch_ups_total", {"gateway": "spare", "cause": "doubt"}),
         ("wa_catch_up_duration_seconds_count", {"gateway": "spare"}),
         ("wa_messages_recovered_total", {"gateway": "spare"}),
         ("wa_messages_left_out_total", {"gateway": "spare", "reason": "too_old"}),

@@ -32,7 +32,7 @@ thousand sessions of one gateway have to wait for each other."""
 SETTLE_BUCKETS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 """Seconds: WhatsApp's own word comes at once, a hung page of the gateway takes three minutes to end."""
 
-CAUSES = ("connected", "started", "reconnected", "overflow", "store", "failure", "routine")
+CAUSES = ("connected", "started", "reconnected", "doubt", "overflow", "store", "failure", "routine")
 """Why is looked for missed messages."""
 
 DROPPED = ("length", "age")
