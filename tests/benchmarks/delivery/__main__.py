@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (found["ok"] or was_interrupted) and not given.keep:
         shutil.rmtree(folder)
     else:
+        run.write_down()
         print(f"delivery: the logs are in {folder}", file=sys.stderr)
     print(json.dumps(found, indent=None if given.json else 2))
     return INTERRUPTED if was_interrupted else 0 if found["ok"] else 1

@@ -153,6 +153,7 @@ class Fate:
     letters: tuple[Letter, ...] = ()
     lost: Loss = Loss.NONE
     reply_lost: Loss = Loss.NONE
+    answered_at: float | None = None
 
     @property
     def is_heard(self) -> bool:
@@ -209,11 +210,12 @@ def fates(seen: Sightings, stream_sessions: frozenset[str], groups: Mapping[str,
             redelivered=len(heard[number]) - len(fresh),
             is_out_of_order=number in late,
             answers=len(answered[number]),
+            answered_at=_first(answered[number]),
             received=len(there),
             received_elsewhere=len(received[number]) - len(there),
             letters=tuple(letters[number]),
         )
-        found.append(_with_losses(fate, _first(heard[number]), _first(answered[number]), seen.outages))
+        found.append(_with_losses(fate, _first(heard[number]), seen.outages))
     return found
 
 
@@ -245,18 +247,18 @@ def _by_number(seen: Iterable[Seen]) -> dict[str, list[Seen]]:
     return found
 
 
-def _with_losses(fate: Fate, heard_at: float | None, answered_at: float | None, outages: Sequence[Outage]) -> Fate:
+def _with_losses(fate: Fate, heard_at: float | None, outages: Sequence[Outage]) -> Fate:
     if heard_at is None:
         return replace(fate, lost=_loss(fate, outages))
     if fate.received or fate.letters:
         return fate
     if fate.by_stream:
-        return replace(fate, reply_lost=Loss.NOT_ANSWERED if answered_at is None else Loss.NOT_SENT)
-    if answered_at is None:
+        return replace(fate, reply_lost=Loss.NOT_ANSWERED if fate.answered_at is None else Loss.NOT_SENT)
+    if fate.answered_at is None:
         excuses = {fate.group: Loss.AGENT_DIED, "wire agent-redis": Loss.AGENT_CUT, "redis": Loss.REDIS_DIED}
         return replace(fate, reply_lost=_around(heard_at, outages, excuses) or Loss.NOT_ANSWERED)
     excuses = {fate.group: Loss.AGENT_DIED, "wire agent-redis": Loss.AGENT_CUT, **_DEAF}
-    return replace(fate, reply_lost=_around(answered_at, outages, excuses) or Loss.NOT_SENT)
+    return replace(fate, reply_lost=_around(fate.answered_at, outages, excuses) or Loss.NOT_SENT)
 
 
 _DEAF = {

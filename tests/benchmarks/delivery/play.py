@@ -6,6 +6,7 @@ is there all the same.
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 
-from tests.benchmarks.delivery.counting import Fate, Loss, Sightings, Tally, fates, missed, tally
+from tests.benchmarks.delivery.counting import Fate, Loss, Outage, Sightings, Tally, fates, missed, tally
 from tests.benchmarks.delivery.misfortune import Hand, Played
 from tests.benchmarks.delivery.people import People
 from tests.benchmarks.delivery.record import Marks, Record
@@ -88,6 +89,7 @@ class Findings:
     phases: list[Phase] = field(default_factory=list)
     fates: list[Fate] = field(default_factory=list)
     played: list[Played] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
     unplayed: list[str] = field(default_factory=list)
     unordered: list[int | None] = field(default_factory=list)
     lives: int = 0
@@ -139,6 +141,18 @@ class Run:
                 finally:
                     playing.note()
                 tasks.cancel_scope.cancel()
+
+    def write_down(self) -> None:
+        """Leave in the folder what became of every message, and what was played: for whoever looks for a cause."""
+        found = self.findings
+        told: dict[str, Sequence[Any]] = {
+            "fates.jsonl": found.fates,
+            "faults.jsonl": found.played,
+            "outages.jsonl": found.outages,
+        }
+        for name, lines in told.items():
+            text = "".join(f"{json.dumps(asdict(line))}\n" for line in lines)
+            (self._folder / name).write_text(text, encoding="utf-8")
 
     def result(self) -> dict[str, Any]:
         """Give what is printed."""
@@ -253,6 +267,7 @@ class _Playing:
         """Take down what was found, whether or not the run came to its end."""
         found, stage = self._found, self._stage
         found.played, found.unplayed = self._hand.played, self._hand.unplayed
+        found.outages = self._record.seen.outages
         found.unordered = [ended for daemon in stage.daemons for ended in daemon.unordered]
         found.lives = sum(daemon.lives for daemon in stage.daemons)
         found.unwritten = self._people.unwritten
