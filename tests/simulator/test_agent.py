@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import msgspec
@@ -11,6 +12,8 @@ import pytest
 from redis import asyncio as redis
 from redis.asyncio.client import PubSub
 
+from tests.adapters.redis_server import OwnServer, own_server
+from tests.simulator.agent_rooms import program, until_lines
 from tests.simulator.harness import PATIENCE
 from wa_supervisor.simulator.agent import EchoAgent
 
@@ -146,3 +149,48 @@ async def test_a_redis_that_is_not_there_in_the_beginning_is_an_error() -> None:
     agent = EchoAgent("redis://127.0.0.1:1", ["sales"])
     with pytest.raises(redis.ConnectionError):
         await agent.run()
+
+
+async def test_a_patient_one_waits_for_a_redis_that_is_not_there_in_the_beginning() -> None:
+    with own_server() as server:
+        server.kill()
+        async with anyio.create_task_group() as tasks:
+            agent = EchoAgent(server.url, ["sales"], is_patient=True)
+            tasks.start_soon(agent.run)
+            await anyio.wait_all_tasks_blocked()
+            server.start()
+            with anyio.fail_after(PATIENCE):
+                await agent.until(lambda agent: agent.is_subscribed)
+            await _hears(server, agent, 1)
+            server.kill()
+            with anyio.fail_after(PATIENCE):
+                await agent.until(lambda agent: not agent.is_subscribed)
+                server.start()
+                await agent.until(lambda agent: agent.is_subscribed)
+            await _hears(server, agent, 2)
+            tasks.cancel_scope.cancel()
+
+
+async def _hears(server: OwnServer, agent: EchoAgent, count: int) -> None:
+    async with redis.Redis.from_url(server.url) as client:
+        await client.publish("agent:sales:input", msgspec.json.encode(MESSAGE))
+    with anyio.fail_after(PATIENCE):
+        await agent.until(lambda agent: agent.answered["sales"] == count)
+
+
+async def test_as_a_program_it_writes_down_what_it_hears_and_answers(hub: Hub, redis_url: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    async with program("agent", redis_url, ["sales", "support"], log) as process:
+        with anyio.fail_after(20):
+            while not await hub.publish("support", MESSAGE | {"message_id": "m1"}):  # noqa: ASYNC110  # another process
+                await anyio.sleep(0.02)
+        (heard,) = await until_lines(log, 1, kind="heard")
+        (answered,) = await until_lines(log, 1, kind="answered")
+        process.terminate()
+        with anyio.fail_after(PATIENCE):
+            assert await process.wait() == 0
+    same = {"agent": "support", "session": "acme", "message_id": "m1", "redelivered": False}
+    assert heard.pop("at")
+    assert answered.pop("at")
+    assert heard == {"heard": "hello", "text": "hello", **same}
+    assert answered == {"answered": "echo: hello", "response": "echo: hello", **same}
