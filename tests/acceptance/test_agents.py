@@ -1,15 +1,14 @@
-"""Agents on streams: the one that docs/protocol.md shows, run as it stands, and replies that outlive a daemon."""
+"""Replies of agents: those on a stream outlive a daemon, and those that cannot be sent are dead letters.
+
+The agents that docs/protocol.md shows are in `test_protocol_page.py`.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
@@ -22,8 +21,6 @@ from wa_supervisor.simulator import FAST, SimulatedGateway, simulated_gateway
 
 pytestmark = [pytest.mark.anyio, pytest.mark.acceptance]
 
-PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
-
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -31,46 +28,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def shown_agent() -> str:
-    """Give the agent that the documentation shows, word for word."""
-    (code,) = re.findall(r"```python\n(.*?)```", PROTOCOL.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return str(code)
-
-
-@asynccontextmanager
-async def agent_process(redis_url: str) -> AsyncIterator[None]:
-    process = await anyio.open_process(
-        [sys.executable, "-c", shown_agent()], stdout=None, stderr=None, env={**os.environ, "REDIS_URL": redis_url}
-    )
-    async with process:
-        try:
-            yield
-        finally:
-            process.kill()
-
-
 async def until_received(gateway: SimulatedGateway, count: int) -> None:
     with anyio.fail_after(PATIENCE):
         await gateway.until(lambda g: len(g.ledger.received) >= count)
-
-
-async def test_the_agent_that_the_documentation_shows_answers_also_what_came_while_it_was_away(
-    tmp_path: Path, redis_url: str
-) -> None:
-    async with simulated_gateway(timings=FAST) as gateway:
-        config = write_config(tmp_path, {"main": gateway}, redis_url)
-        anna = gateway.person("5511900000077@c.us")
-        async with daemon(config) as started:
-            await add(config, "a", "--wait", agent="support")
-            async with agent_process(redis_url):
-                anna.writes("a-number", "one")
-                await until_received(gateway, 1)
-            anna.writes("a-number", "two")
-            anna.writes("a-number", "three")
-            async with agent_process(redis_url):
-                await until_received(gateway, 3)
-            await started.end()
-    assert gateway.ledger.texts_received() == ["Hello."] * 3
 
 
 async def test_a_reply_on_the_stream_waits_for_the_next_daemon_and_is_sent_once(tmp_path: Path, redis_url: str) -> None:
