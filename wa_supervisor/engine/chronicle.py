@@ -1,10 +1,10 @@
 """The chronicle: writes what happened into the stream of events, in order.
 
 It listens to the engine as an observer and gathers for a moment what belongs together, and for longer what happens for
-each message (`wa_supervisor.domain.gathering`). While Redis is away it keeps a
-bounded number of events and repeats the same batch for ever; the batch has a number, so that one that was written while
-its answer was lost is not written twice. Where events had to go, an event of kind `events_dropped` stands in the
-stream. It deliberately reads nothing: whoever asks reads the stream.
+each message (`wa_supervisor.domain.gathering`). While Redis is away it keeps a bounded number of events and repeats the
+same batch for ever; the batch has a number, so that one that was written while its answer was lost is not written
+twice. Where events had to go, an event of kind `events_dropped` stands in the stream. It deliberately reads nothing:
+whoever asks reads the stream.
 """
 
 from __future__ import annotations
