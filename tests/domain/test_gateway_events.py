@@ -24,9 +24,9 @@ def read(name: str, body: object) -> GatewayEvent:
     return read_event(name, body, MAIN)
 
 
-def ack(stanza: str, level: int) -> AckSeen:
+def ack(stanza: str, level: int, *, is_own: bool = True) -> AckSeen:
     """Give what becomes of an ack."""
-    return AckSeen(stanza=StanzaId(stanza), ack=level)
+    return AckSeen(stanza=StanzaId(stanza), ack=level, is_own=is_own)
 
 
 SAMPLED: dict[str, GatewayEvent] = {
@@ -40,7 +40,8 @@ SAMPLED: dict[str, GatewayEvent] = {
     "session-logged-02": SessionNudged(session=SessionName("acme"), event="session-logged"),
     "session-error-01": SessionNudged(session=SessionName("acme"), event="session-error"),
     "whatsapp-status-01": Ignored(event="whatsapp-status"),
-    "onack-01": ack("3EB024BA372599959E38", 3),
+    # Of a message that the session received and read: no word on anything that was sent.
+    "onack-01": ack("3EB024BA372599959E38", 3, is_own=False),
     "onack-02": ack("3EB0B6F6612D27B8BBC", 3),
     "onack-03": ack("3EB0XXXX", 3),
     "onack-05": ack("3EB0A5", 2),
@@ -138,3 +139,4 @@ def test_ack_that_says_not_what_or_how_much_is_ignored(body: object) -> None:
 
 def test_ack_may_name_its_message_by_a_string() -> None:
     assert read("onack", {"id": "true_5511@c.us_3EB0_out", "ack": 1}) == ack("3EB0", 1)
+    assert read("onack", {"id": "false_5511@c.us_3EB0_in", "ack": 1}) == ack("3EB0", 1, is_own=False)

@@ -19,8 +19,10 @@ from tests.domain.strategies import json_values, mutated, nested, patient
 from wa_supervisor.domain.agent_input import agent_input
 from wa_supervisor.domain.chats import ChatKind, chat_kind
 from wa_supervisor.domain.gateway_events import EVENT_NAMES, GatewayEvent, read_event
-from wa_supervisor.domain.messages import MAX_TEXT, InboundMessage, LeftOut, LeftOutReason, read_message
-from wa_supervisor.domain.names import GatewayName, IntegrationId
+from wa_supervisor.domain.marks import Place
+from wa_supervisor.domain.message_ids import read_message_id
+from wa_supervisor.domain.messages import MAX_TEXT, InboundMessage, LeftOut, LeftOutReason, OwnMessage, read_message
+from wa_supervisor.domain.names import ChatId, GatewayName, IntegrationId, SessionName
 from wa_supervisor.domain.people import unknown_person
 
 GATEWAY = GatewayName("main")
@@ -56,9 +58,19 @@ def contact_a(text: str, stanza: str, kind: str = "chat") -> Expected:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """What an own message becomes."""
+
+    chat: str
+    stanza: str
+    sent_at: int
+    ack: int = 1
+
+
 HTTP_PERSON = {"chat": "556569284717@c.us", "phone": "556569284717", "name": "Pessoa 25"}
 
-EXPECTED: dict[str, Expected | LeftOutReason] = {
+EXPECTED: dict[str, Expected | Own | LeftOutReason] = {
     # A story, with a caption: nobody wrote that to the session.
     "received-message-01": R.STORY,
     # The body of an image is its thumbnail, not a text.
@@ -81,7 +93,7 @@ EXPECTED: dict[str, Expected | LeftOutReason] = {
         stanza="B86D396EA5AC1E9A5DF4EF64EAF42C81",
         sent_at=1716900525,
     ),
-    "received-message-05": R.OWN_MESSAGE,
+    "received-message-05": Own(chat="554921206119@c.us", stanza="3EB00B23536DAA587C4545", sent_at=1716900720),
     "received-message-06": Expected(
         chat="554937899865@c.us",
         phone="554937899865",
@@ -110,8 +122,8 @@ EXPECTED: dict[str, Expected | LeftOutReason] = {
         stanza="3EB0A2B",
         sent_at=1786000000,
     ),
-    "received-message-12": R.OWN_MESSAGE,
-    "received-message-13": R.OWN_MESSAGE,
+    "received-message-12": Own(chat="120363000000000042@g.us", stanza="3EB0A4", sent_at=1786000000),
+    "received-message-13": Own(chat="5511900000077@c.us", stanza="3EB0A5", sent_at=1786000000),
     "received-message-14": R.STORY,
     "received-message-16": contact_a("decrypted a moment later, same id", "3EB0B1"),
     "received-message-17": R.UNSUPPORTED_TYPE,
@@ -190,19 +202,25 @@ EXPECTED: dict[str, Expected | LeftOutReason] = {
     ),
     "onmessage-07": contact_a("Oi, tudo bem?", "3EB0A1"),
     # HTTP answers, with chatId and sender.id as objects.
-    "http-all-messages-in-chat-01[0]": R.OWN_MESSAGE,
+    "http-all-messages-in-chat-01[0]": Own(
+        chat="556569284717@c.us", stanza="3EB02AA63F5EF81C3EA5", sent_at=1620745135, ack=3
+    ),
     "http-all-messages-in-chat-01[1]": Expected(
         **HTTP_PERSON, text="Dhdh", stanza="1B69CFDC0BDBAB37B2B628D90CBA0F47", sent_at=1620850522
     ),
-    "http-all-messages-in-chat-01[2]": R.OWN_MESSAGE,
-    "http-all-new-messages-01[0]": R.OWN_MESSAGE,
+    "http-all-messages-in-chat-01[2]": Own(
+        chat="556569284717@c.us", stanza="3EB01FA502A921588DC7", sent_at=1620851002, ack=3
+    ),
+    "http-all-new-messages-01[0]": Own(
+        chat="556569284717@c.us", stanza="706FE1178AF8E87565AFDD27A5126FC1", sent_at=1620935194, ack=3
+    ),
     "http-all-new-messages-01[1]": Expected(
         **HTTP_PERSON, text="Nova menso ?", stanza="1D5E60F95A1D8CE171E2B0019BD88FAF", sent_at=1620935214
     ),
     "http-chat-by-id-02[0]": Expected(
         **HTTP_PERSON, text="Nova menso ?", stanza="1D5E60F95A1D8CE171E2B0019BD88FAF", sent_at=1620935214
     ),
-    "http-chat-by-id-02[2]": R.OWN_MESSAGE,
+    "http-chat-by-id-02[2]": Own(chat="556569284717@c.us", stanza="3EB02AA63F5EF81C3EA5", sent_at=1620745135, ack=3),
     "http-unread-messages-01[0].messages[0]": Expected(
         **HTTP_PERSON, text="Oi oi oi", stanza="BA86D62376F08B22171EB46A18B23B13", sent_at=1620745051
     ),
@@ -223,7 +241,7 @@ def group(**changes: Any) -> Message:  # noqa: ANN401  # any field may be of any
     return {key: value for key, value in fields.items() if value is not ...}
 
 
-def read(message: Message, session: str | None = None) -> InboundMessage | LeftOut:
+def read(message: Message, session: str | None = None) -> InboundMessage | OwnMessage | LeftOut:
     """Read a message object."""
     return read_message(received(message, session), GATEWAY)
 
@@ -240,6 +258,20 @@ def reason_of(message: Message) -> LeftOutReason:
     result = read(message, "acme")
     assert isinstance(result, LeftOut), result
     return result.reason
+
+
+def own_of(message: Message) -> OwnMessage:
+    """Read a message object that the session's own account sent."""
+    result = read(message, "acme")
+    assert isinstance(result, OwnMessage), result
+    return result
+
+
+def place_in(chat: str, message: Message, at: int) -> Place:
+    """Give where a message object stands."""
+    message_id = read_message_id(message["id"])
+    assert message_id is not None
+    return Place(chat=ChatId(chat), id=message_id, at=at)
 
 
 def test_every_sample_is_here_and_in_the_readme() -> None:
@@ -276,7 +308,9 @@ def test_sample_becomes_the_message_that_it_is(name: str) -> None:
         type=want.type,
         sent_at=want.sent_at,
         quoted=want.quoted,
+        place=place_in(want.chat, original, want.sent_at),
     )
+    assert message.place.mark.message_id == original["id"]
     assert message.chat == want.chat
     assert (message.sender.id, message.sender.phone, message.sender.name) == (
         want.sender or want.chat,
@@ -294,12 +328,29 @@ def test_sample_becomes_the_message_that_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, fate in EXPECTED.items() if isinstance(fate, LeftOutReason)])
-def test_sample_is_left_out_for_its_reason(name: str) -> None:
-    result = read(MESSAGES[name], "acme")
+def test_sample_is_left_out_for_its_reason_and_keeps_its_place(name: str) -> None:
+    original = MESSAGES[name]
+    chat = original.get("chatId") or original["from"]
+    result = read(original, "acme")
     assert result == LeftOut(
-        reason=cast("LeftOutReason", EXPECTED[name]), session=result.session, detail=MESSAGES[name]["type"]
+        reason=cast("LeftOutReason", EXPECTED[name]),
+        session=SessionName("acme"),
+        detail=original["type"],
+        place=place_in(chat, original, original["t"]),
     )
-    assert result.session == "acme"
+
+
+@pytest.mark.parametrize("name", [name for name, fate in EXPECTED.items() if isinstance(fate, Own)])
+def test_sample_is_the_own_message_that_it_is(name: str) -> None:
+    want = cast("Own", EXPECTED[name])
+    original = MESSAGES[name]
+    assert read(original, "acme") == OwnMessage(
+        session=SessionName("acme"),
+        place=place_in(want.chat, original, want.sent_at),
+        text=original["body"],
+        ack=want.ack,
+    )
+    assert own_of(original).stanza == want.stanza
 
 
 def test_message_says_which_session_received_it() -> None:
@@ -373,8 +424,10 @@ def test_peer_message_without_an_id_is_left_out_as_such(name: str) -> None:
 def test_ciphertext_waits_and_its_decrypted_second_is_the_message() -> None:
     second = payload("received-message-16")["response"]
     first = {**second, "type": "ciphertext", "body": None, "content": None}
-    assert read(first) == LeftOut(reason=R.AWAITING_DECRYPTION, session=message_of(second).session, detail="ciphertext")
     message = message_of(second)
+    assert read(first, "acme") == LeftOut(
+        reason=R.AWAITING_DECRYPTION, session=message.session, detail="ciphertext", place=message.place
+    )
     assert message.message_id == first["id"]
     assert message.text == "decrypted a moment later, same id"
 
@@ -440,7 +493,7 @@ def test_chat_comes_from_the_other_side_when_nothing_else_has_it() -> None:
 @pytest.mark.parametrize("own", [{"id": "true__3EB0A1"}, {"id": "false__3EB0A1", "fromMe": True}])
 def test_chat_of_an_own_message_is_whom_it_went_to(own: Message) -> None:
     sent_to = {"chatId": ..., "from": "5511900000001@c.us"}
-    assert reason_of(direct(**own, **sent_to, to="5511900000077@c.us")) is R.OWN_MESSAGE
+    assert own_of(direct(**own, **sent_to, to="5511900000077@c.us")).place.chat == "5511900000077@c.us"
     assert reason_of(direct(**own, **sent_to, to="status@broadcast")) is R.STORY
 
 
@@ -461,11 +514,32 @@ def test_chat_of_another_kind_is_left_out_under_its_name(chat: str, reason: Left
 
 
 def test_own_message_is_known_by_either_mark() -> None:
-    assert reason_of(direct(id="true_5511900000077@c.us_3EB0A1", fromMe=...)) is R.OWN_MESSAGE
-    assert reason_of(direct(fromMe=True)) is R.OWN_MESSAGE
-    assert (
-        reason_of(direct(id={"fromMe": True, "remote": "5511900000077@c.us", "id": "3E"}, fromMe=...)) is R.OWN_MESSAGE
-    )
+    for mark in (
+        {"id": "true_5511900000077@c.us_3EB0A1", "fromMe": ...},
+        {"id": "false_5511900000077@c.us_3EB0A1", "fromMe": True},
+        {"id": {"fromMe": True, "remote": "5511900000077@c.us", "id": "3EB0A1"}, "fromMe": ...},
+    ):
+        own = own_of(direct(**mark))
+        assert (own.place.chat, own.stanza, own.text) == ("5511900000077@c.us", "3EB0A1", "Oi, tudo bem?")
+
+
+@pytest.mark.parametrize("kind", ["ciphertext", "image", "revoked", ..., None])
+def test_own_message_of_any_type_moves_on_its_chat(kind: object) -> None:
+    own = own_of(direct(fromMe=True, type=kind, body=None, content=None))
+    assert own.text == ""
+    assert own.place == message_of(direct()).place
+
+
+@pytest.mark.parametrize(("ack", "read_as"), [(0, 0), (3, 3), (-1, -1), (None, 0), ("2", 0), (True, 0), (1.5, 0)])
+def test_ack_of_an_own_message_is_a_whole_number_or_none(ack: object, read_as: int) -> None:
+    assert own_of(direct(fromMe=True, ack=ack)).ack == read_as
+
+
+def test_session_that_is_known_otherwise_needs_no_name_in_the_message_and_wins_over_it() -> None:
+    for named in ("other", ...):
+        result = read_message({"response": direct(session=named)}, GATEWAY, session=SessionName("acme"))
+        assert isinstance(result, InboundMessage)
+        assert result.session == "acme"
 
 
 @pytest.mark.parametrize("message_id", [..., None, "", 5, "3EB0A1", "maybe_5511@c.us_3EB0", {}, {"id": 5}, "x" * 600])
@@ -609,6 +683,7 @@ def test_unreadable_quotation_is_none(quoted: object) -> None:
 
 def test_repr_of_a_message_keeps_its_text_to_itself() -> None:
     assert "tudo bem" not in repr(message_of(direct()))
+    assert "tudo bem" not in repr(own_of(direct(fromMe=True)))
 
 
 # Anything at all.
@@ -626,6 +701,10 @@ def check(result: GatewayEvent) -> None:
         given_out = msgspec.json.decode(agent_input(result, unknown_person(result.sender), IntegrationId("i")))
         assert given_out["text"] == result.text
         assert "\x00" not in json.dumps(given_out, ensure_ascii=False)
+        assert result.place.mark.message_id == result.message_id
+    elif isinstance(result, OwnMessage):
+        assert chat_kind(result.place.chat) in {ChatKind.PERSON, ChatKind.LID, ChatKind.GROUP}
+        assert result.text.encode()
     elif isinstance(result, LeftOut):
         assert result.detail.isascii()
         assert len(result.detail) <= 40
@@ -639,7 +718,7 @@ BREAKABLE = [received(message, "acme") for message in MESSAGES.values()]
 def test_broken_message_never_raises_and_is_a_message_or_has_a_reason(broken: object) -> None:
     result = read_event("received-message", broken, GATEWAY)
     check(result)
-    assert isinstance(result, InboundMessage | LeftOut)
+    assert isinstance(result, InboundMessage | OwnMessage | LeftOut)
 
 
 @given(broken=mutated([sample.payload for sample in SAMPLES.values()]), name=st.sampled_from(sorted(EVENT_NAMES)))

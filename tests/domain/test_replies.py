@@ -13,8 +13,10 @@ from wa_supervisor.domain.chats import is_sendable
 from wa_supervisor.domain.names import AgentId, ChatId
 from wa_supervisor.domain.replies import (
     MAX_REPLY_BYTES,
+    MAX_REPLY_ID,
     MAX_TEXT,
     BadReply,
+    Begun,
     IncomingReply,
     NotOurs,
     Reply,
@@ -57,7 +59,10 @@ def test_reply_of_todays_agents_is_read() -> None:
 
 def test_reply_keeps_where_it_came_from() -> None:
     source = IncomingReply(
-        agent_id=AGENT, payload=json.dumps({"chat_id": CHAT, "response": "x"}).encode(), entry="1-0", begun_before=True
+        agent_id=AGENT,
+        payload=json.dumps({"chat_id": CHAT, "response": "x"}).encode(),
+        entry="1-0",
+        begun=Begun(at=1786000000.0, is_named=True),
     )
     result = read_reply(source)
     assert isinstance(result, Reply)
@@ -143,6 +148,20 @@ def test_session_must_be_a_name(session: object) -> None:
     assert reason(session=session) == "BadSession"
 
 
+@pytest.mark.parametrize("reply_id", ["false_5511988887777@c.us_3EB0A1", "x", ""])
+def test_reply_keeps_what_the_agent_calls_it(reply_id: str) -> None:
+    assert reply(reply_id=reply_id).reply_id == reply_id
+
+
+@pytest.mark.parametrize("reply_id", [..., None, 5, ["x"], {"id": "x"}, True])
+def test_reply_without_a_readable_id_of_the_agents_is_sent_all_the_same(reply_id: object) -> None:
+    assert reply(reply_id=reply_id).reply_id is None
+
+
+def test_long_id_of_an_agents_is_cut() -> None:
+    assert reply(reply_id="x" * 5000).reply_id == "x" * MAX_REPLY_ID
+
+
 POISON = {
     "words": (b"hello", "NotJson"),
     "half an object": (b"{", "NotJson"),
@@ -182,6 +201,7 @@ REPLIES = st.fixed_dictionaries(
         "response": st.text() | json_values,
         "channel": st.just("whatsapp") | json_values,
         "session": st.text() | json_values,
+        "reply_id": st.text() | json_values,
     },
 )
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.domain.samples import SAMPLES, payload
 from tests.domain.strategies import json_values, mutated, nested, patient
-from wa_supervisor.domain.names import StanzaId
-from wa_supervisor.domain.sending import NotSent, Repeat, SendOutcome, Sent, Unknown, outcome_of_answer
+from wa_supervisor.domain.names import AgentId, StanzaId
+from wa_supervisor.domain.sending import NotSent, Repeat, SendOutcome, Sent, Unknown, outcome_of_answer, stanza_for
 
 
 def sent(*stanzas: str, acknowledged: bool) -> Sent:
@@ -67,6 +67,7 @@ def test_ack_of_an_error_is_not_taken_for_proof_of_anything() -> None:
     outcome = outcome_of_answer(201, success(model("A1", ack=1), model("A2", ack=-1)))
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "AckError"
+    assert outcome.has_ended
 
 
 def test_success_with_an_empty_list_sent_nothing() -> None:
@@ -96,6 +97,7 @@ def test_success_that_names_no_message_is_unknown(body: object) -> None:
     outcome = outcome_of_answer(201, body)
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "UnreadableAnswer"
+    assert outcome.has_ended
 
 
 @pytest.mark.parametrize(
@@ -144,7 +146,7 @@ def test_number_that_does_not_exist_is_no_proof_because_the_send_goes_ahead() ->
     outcome = outcome_of_answer(
         400, {"response": None, "status": "Connected", "message": "O número 5511900000077 não existe."}
     )
-    assert outcome == Unknown(reason="Http400", message="O número 5511900000077 não existe.")
+    assert outcome == Unknown(reason="Http400", message="O número 5511900000077 não existe.", has_ended=True)
 
 
 @pytest.mark.parametrize("name", ["http-error-05", "http-error-08"])
@@ -154,7 +156,10 @@ def test_failure_of_the_server_is_unknown(name: str) -> None:
 
 @pytest.mark.parametrize("status", [100, 204, 301, 400, 403, 404, 405, 408, 500, 501, 502, 503, 504, 599])
 def test_answer_that_proves_nothing_is_unknown(status: int) -> None:
-    assert outcome_of_answer(status, None) == Unknown(reason=f"Http{status}", message=f"the gateway answered {status}")
+    # 502, 503 and 504 are a proxy's words: behind it the call may go on.
+    assert outcome_of_answer(status, None) == Unknown(
+        reason=f"Http{status}", message=f"the gateway answered {status}", has_ended=status not in {502, 503, 504}
+    )
 
 
 def test_long_message_of_a_gateway_is_cut() -> None:
@@ -203,3 +208,18 @@ def test_answer_nested_deeper_than_python_recurses_has_an_outcome() -> None:
         for status in (201, 404, 500):
             for body in (deep, {"response": deep}, success({"id": deep, "ack": deep})):
                 assert isinstance(outcome_of_answer(status, body), SendOutcome)
+
+
+def test_name_of_a_message_depends_on_its_agent_and_its_entry_alone() -> None:
+    names = {stanza_for(AgentId(agent), entry) for agent in ("a", "b") for entry in ("1-0", "1-1", "1-0")}
+    assert len(names) == 4
+    assert stanza_for(AgentId("a"), "1-0") in names
+    assert stanza_for(AgentId("a1"), "-0") != stanza_for(AgentId("a"), "1-0")
+
+
+@given(agent=st.text(), entry=st.text())
+@patient
+def test_name_of_a_message_looks_like_one_of_whatsapps(agent: str, entry: str) -> None:
+    name = stanza_for(AgentId(agent), entry)
+    assert re.fullmatch(r"3EB0[0-9A-F]{18}", name)
+    assert name == stanza_for(AgentId(agent), entry)
