@@ -15,7 +15,7 @@ from wa_supervisor.domain.errors import GatewayAnswerError
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.marks import Mark
 from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, SessionName
-from wa_supervisor.domain.observations import CaughtUp, FellBehind, MessageLeftOut, Trouble
+from wa_supervisor.domain.observations import CaughtUp, FellBehind, MessageHandedOver, MessageLeftOut, Trouble
 from wa_supervisor.engine.policies import InboundPolicy
 
 pytestmark = pytest.mark.anyio
@@ -336,3 +336,44 @@ async def test_a_message_of_the_wire_without_history_is_still_handed_over() -> N
         await settled(house)
         await house.events.emit("received-message", message("a-number", "hello"))
         await house.until(lambda: texts(house) == ["hello"])
+
+
+async def test_a_flood_of_one_session_delays_no_other_by_more_than_a_hand_over() -> None:
+    async with running(records("a", "b")) as house:
+        await settled(house, 2)
+        house.inbox.seconds = 0.001
+        await house.events.emit("received-message", message("b-number", "alone"))
+        alone = (await house.until_told(MessageHandedOver))[0].latency
+        for number in range(10_000):
+            await live(house, ANNA, f"{number}")
+            if number % 1000 == 999:
+                payload = message("b-number", f"beside {number}", chat=f"55119{number:08}@c.us")
+                await house.events.emit("received-message", payload)
+        await house.until(lambda: len(texts(house, name="b")) == 11)
+        beside = [told.latency for told in house.all_told(MessageHandedOver) if told.integration == "b"][1:]
+        assert max(beside) <= 3 * alone
+        assert len(texts(house)) < 10_000  # the flood is not over yet
+        await house.until(lambda: len(texts(house)) == 10_000)
+        assert texts(house) == [f"{number}" for number in range(10_000)]
+
+
+async def test_while_redis_is_away_memory_is_bounded_the_connection_let_go_and_nothing_lost() -> None:
+    policies = Policies(inbound=InboundPolicy(queue_total=40, queue_per_session=30))
+    names = ("a", "b")
+    async with running(records(*names), policies=policies) as house:
+        await settled(house, 2)
+        house.inbox.hold("hand_over")
+        for number in range(100):
+            for name in names:
+                payload = house.gateway.writes(f"{name}-number", ANNA, f"{number}", at=house.wall())
+                await house.events.emit("received-message", payload)
+        await house.until(lambda: house.connections("feed_let_go") == 1)
+        assert house.backlog.count <= 41
+        assert not house.events.is_listening
+        assert set(house.states().values()) == {State.RUNNING}  # replies still go out
+        await anyio.sleep(100)
+        house.inbox.release("hand_over")
+        await house.until(lambda: all(len(texts(house, name=name)) == 100 for name in names))
+        for name in names:
+            assert texts(house, name=name) == [f"{number}" for number in range(100)]
+        assert house.events.is_listening

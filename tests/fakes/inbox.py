@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+import anyio
+
 from tests.fakes.scripted import Scripted
 from wa_supervisor.domain.marks import Mark
 from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, IntegrationId, SessionName
@@ -33,6 +35,8 @@ class FakeAgentInbox(Scripted):
         """Chats in which "typing" may be shown."""
         self.listeners: defaultdict[AgentId, int] = defaultdict(int)
         """How many listen on each agent's channel; none unless the test says so."""
+        self.seconds = 0.0
+        """How long each hand-over takes."""
         self.groups: set[AgentId] = set()
         """Agents that read their stream by a consumer group of their own."""
         self.published: defaultdict[AgentId, list[bytes]] = defaultdict(list)
@@ -71,6 +75,8 @@ class FakeAgentInbox(Scripted):
     async def hand_over(self, handover: HandOver) -> HandedOver | SeenBefore:
         """Hand over what was not seen before."""
         async with self._call("hand_over"):
+            if self.seconds:
+                await anyio.sleep(self.seconds)
             if handover.mark is not None:
                 self._advance((handover.identity.gateway, handover.identity.session), handover.mark)
             return SeenBefore() if handover.identity.key in self.seen else self._take(handover)
