@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import anyio
 import httpx
 import pytest
 
-from tests.simulator.harness import Caller, anna, sample
+from tests.simulator.harness import PATIENCE, Caller, Listener, anna, sample
 from wa_supervisor.simulator import Fault, SimulatedGateway
 
 pytestmark = pytest.mark.anyio
@@ -129,3 +130,38 @@ async def test_a_failing_close_has_the_words_of_a_stuck_one(api: Caller, gateway
     assert failing.status_code == 500
     assert failing.json().items() >= sample("http-error-08").items()
     assert await api.status() == "CONNECTED"
+
+
+async def test_lost_events_are_of_messages_that_the_history_has(
+    api: Caller, gateway: SimulatedGateway, events: Listener
+) -> None:
+    gateway.lose_events(3600)
+    assert not anna(gateway).writes("acme", "lost").emitted
+    assert (await api.send(ANNA, "own")).status_code == 201
+    with anyio.fail_after(PATIENCE):
+        while (found := (await api.get(f"get-messages/{ANNA}")).json()["response"])[-1]["ack"] < 3:
+            pass
+    assert [message["body"] for message in found] == ["lost", "own"]
+    gateway.lose_events(0)
+    assert anna(gateway).writes("acme", "heard").emitted
+    await events.until(lambda listening: listening.texts() == ["heard"])
+    assert not events.texts(from_me=True)
+    assert not events.of("onack")
+
+
+async def test_events_of_one_session_are_lost_alone(gateway: SimulatedGateway, events: Listener) -> None:
+    gateway.lose_events(3600, session="other")
+    assert anna(gateway).writes("acme", "heard").emitted
+    await events.until(lambda listening: listening.texts() == ["heard"])
+    gateway.lose_events(3600, session="acme")
+    assert not anna(gateway).writes("acme", "lost").emitted
+
+
+async def test_events_are_lost_until_their_time_is_over(
+    api: Caller, gateway: SimulatedGateway, events: Listener
+) -> None:
+    await api.http.post("/_control/lose-events", json={"session": "acme", "seconds": 0.05})
+    with anyio.fail_after(PATIENCE):
+        while not anna(gateway).writes("acme", "again").emitted:  # noqa: ASYNC110  # time itself has no event
+            await anyio.sleep(0.01)
+    await events.until(lambda listening: listening.texts() == ["again"])

@@ -125,7 +125,71 @@ async def test_answers_may_name_a_person_otherwise_than_events(api: Caller, gate
         assert message["id"] == f"false_{ANNA}_{entry.stanza}"
         assert message["chatId"]["_serialized"] == message["from"] == ANNA
         assert message["sender"]["id"]["_serialized"] == ANNA
-    assert await _bodies(api, ANNA, direction="after", id=f"false_{LID}_{entry.stanza}") == []
+    assert await _bodies(api, ANNA, direction="after", id=f"false_{ANNA}_{entry.stanza}") == []
+
+
+async def test_get_messages_knows_a_message_only_as_its_answers_spell_it(
+    api: Caller, gateway: SimulatedGateway
+) -> None:
+    entry = gateway.person(LID, phone=ANNA, listed_as=ANNA).writes("acme", "one person, two names")
+    anna(gateway).writes("acme", "in a group", group=GROUP)
+    [group] = (await api.get(f"get-messages/{GROUP}")).json()["response"]
+    for chat, wrong in (
+        (ANNA, f"false_{LID}_{entry.stanza}"),
+        (LID, f"false_{LID}_{entry.stanza}"),
+        (ANNA, f"true_{ANNA}_{entry.stanza}"),
+        (GROUP, group["id"].removesuffix(f"_{ANNA}")),
+    ):
+        answer = await api.get(f"get-messages/{chat}", direction="after", id=wrong)
+        assert answer.status_code == 401, wrong
+    assert await _bodies(api, LID, direction="after", id=f"false_{ANNA}_{entry.stanza}") == []
+    assert await _bodies(api, GROUP, direction="after", id=group["id"]) == []
+
+
+async def test_get_messages_may_take_any_spelling() -> None:
+    async with simulated_gateway(manners=Manners(strict_anchors=False)) as gateway, caller(gateway, "acme") as api:
+        await api.connect()
+        entry = gateway.person(LID, phone=ANNA, listed_as=ANNA).writes("acme", "one person, two names")
+        assert await _bodies(api, ANNA, direction="after", id=f"false_{LID}_{entry.stanza}") == []
+
+
+async def test_get_messages_after_an_unknown_one_may_be_an_empty_list() -> None:
+    manners = Manners(unknown_anchor_is_empty=True)
+    async with simulated_gateway(manners=manners) as gateway, caller(gateway, "acme") as api:
+        await api.connect()
+        anna(gateway).writes("acme", "hi")
+        assert await _bodies(api, ANNA, direction="after", id=f"false_{ANNA}_NOSUCH") == []
+        assert (await api.get("get-messages/5511900000099@c.us")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "chats"),
+    [
+        ({"id": 3}, [3, 2, 1, 0]),
+        ({"id": 3, "count": 2}, [3, 2]),
+        ({"id": 3, "count": 2, "direction": "after"}, [3, 2]),
+        ({"id": 0, "count": 2}, [0]),
+        ({"id": 2, "count": 2, "direction": "before"}, [4, 3]),
+        ({"id": 3, "count": 2, "direction": "before"}, [4]),
+        ({"id": 1, "direction": "before"}, [4, 3, 2]),
+        ({"count": 2, "direction": "before"}, []),
+        ({"id": 9, "count": 2}, [4, 3]),
+    ],
+)
+async def test_list_chats_begins_with_the_chat_that_is_named(
+    api: Caller, gateway: SimulatedGateway, body: dict[str, object], chats: list[int]
+) -> None:
+    def named(number: object) -> str:
+        return f"551190000000{number}@c.us"
+
+    for number in range(5):
+        # Each is listed otherwise than events name it: that is the name that counts.
+        lid = f"12345000000000{number}@lid"
+        gateway.person(lid, listed_as=named(number)).writes("acme", "hi")
+    if "id" in body:
+        body = body | {"id": named(body["id"])}
+    rows = (await api.post("list-chats", body)).json()
+    assert [row["id"]["_serialized"] for row in rows] == [named(number) for number in chats]
 
 
 async def test_asking_for_unread_messages_clears_the_marks(api: Caller, gateway: SimulatedGateway) -> None:

@@ -9,11 +9,12 @@ import httpx
 import pytest
 
 from tests.simulator.harness import GROUP, PATIENCE, Caller, Listener, anna, caller, lena, sample
-from wa_supervisor.simulator import FAST, SimulatedGateway, simulated_gateway
+from wa_supervisor.simulator import FAST, Manners, SimulatedGateway, simulated_gateway
 
 pytestmark = pytest.mark.anyio
 
 ANNA = "5511900000077@c.us"
+LID = "123450000067890@lid"
 LENA = "12345000006789@lid"
 
 
@@ -178,6 +179,20 @@ async def test_a_message_id_of_another_chat_is_answered_500(acme: Caller, gatewa
     answer = await acme.post("send-message", phone=ANNA, message="hello", options={"messageId": wanted})
     assert answer.status_code == 500
     assert not gateway.ledger.received
+
+
+async def test_a_message_id_given_beforehand_may_be_refused_where_the_chat_is_listed_otherwise() -> None:
+    manners = Manners(refuses_names_of_listed=True)
+    async with simulated_gateway(manners=manners) as gateway, caller(gateway, "acme") as api:
+        await api.connect()
+        gateway.person(LID, listed_as=ANNA).writes("acme", "hi")
+        named = {"phone": LID, "isLid": True, "message": "hello", "options": {"messageId": f"true_{LID}_3EB0OURS"}}
+        assert (await api.post("send-message", named)).status_code == 500
+        assert not gateway.ledger.received
+        assert (await api.post("send-message", named, options={})).status_code == 201
+        other = f"true_{ANNA}_3EB0OURS"
+        assert (await api.post("send-message", phone=ANNA, message="x", options={"messageId": other})).is_success
+        assert gateway.ledger.texts_received() == ["hello", "x"]
 
 
 async def test_a_delay_types_first(acme: Caller, gateway: SimulatedGateway) -> None:

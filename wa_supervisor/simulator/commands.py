@@ -198,6 +198,11 @@ def age(gateway: SimulatedGateway, seconds: float) -> None:
     gateway.age(seconds)
 
 
+def lose_events(gateway: SimulatedGateway, seconds: float, session: str | None = None) -> None:
+    """Messages are kept and not emitted for a while."""
+    gateway.lose_events(seconds, session=session)
+
+
 def cut_clients(gateway: SimulatedGateway) -> None:
     """Cut the Socket.IO connections."""
     gateway.cut_clients()
@@ -246,6 +251,7 @@ _FUNCTIONS: tuple[Callable[..., object], ...] = (
     emit,
     secret,
     age,
+    lose_events,
     cut_clients,
     restart,
     forget_ledger,

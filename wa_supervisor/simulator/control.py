@@ -36,6 +36,8 @@ POST /_control/... with a JSON body; `=` gives the default
     emit                  event, payload=null: any event as it is; {"emitted": whether a client was there}
     secret                secret: another one; no token is valid any more
     age                   seconds: the server process has been up for so much longer
+    lose-events           seconds, session=null: for so long messages are kept but neither they nor acks are emitted;
+                          null: of all sessions
     cut-clients           the Socket.IO connections are cut
     restart               seconds=0, start_stored=null: after the answer killed, down so long, back on the same port
     forget-ledger         a new page of the ledger

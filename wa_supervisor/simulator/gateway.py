@@ -166,6 +166,10 @@ class SimulatedGateway:
         if self._process is not None:
             self._process.feed.cut()
 
+    def lose_events(self, seconds: float, *, session: str | None = None) -> None:
+        """Keep messages and emit none, nor their acks, for so long; of one session, or of all."""
+        self.world.mute(session, seconds)
+
     async def go_down(self) -> None:
         """The server process is killed: every connection is cut, the port refuses."""
         process, self._process = self._process, None

@@ -20,7 +20,11 @@ _BY_SEQ = attrgetter("seq")
 
 
 class ChatNotFoundError(LookupError):
-    """There is no such chat, or no such message in it; get-messages answers 401 "Error on open list"."""
+    """There is no such chat; get-messages answers 401 "Error on open list"."""
+
+
+class AnchorNotFoundError(LookupError):
+    """There is no such message in the chat; get-messages answers with 401 too, or with an empty list."""
 
 
 @dataclass(slots=True)
@@ -35,9 +39,10 @@ class Chat:
 class History:
     """All chats of a session; plain memory, no waiting."""
 
-    def __init__(self, *, per_chat: int, chats: int, listed_as: dict[str, str]) -> None:
+    def __init__(self, *, per_chat: int, chats: int, listed_as: dict[str, str], strict_anchors: bool) -> None:
         self.listed_as = listed_as
         """Chats that HTTP answers name otherwise than events do: id in events -> id in answers."""
+        self._strict_anchors = strict_anchors
         self._per_chat = per_chat
         self._chats_limit = chats
         self._chats: dict[str, Chat] = {}
@@ -91,7 +96,10 @@ class History:
         return next((m for m in reversed(chat.messages) if m.stanza == parts[2] and m.from_me == own), None)
 
     def messages(self, chat_id: str, *, count: int, after: bool, anchor: str | None) -> list[Message]:
-        """Up to `count` (all if negative) messages: the last ones, or those before or after `anchor`."""
+        """Up to `count` (all if negative) messages: the last ones, or those before or after `anchor`.
+
+        Raises `ChatNotFoundError` and `AnchorNotFoundError`.
+        """
         chat = self._chats.get(self._real(chat_id))
         if chat is None:
             raise ChatNotFoundError(chat_id)
@@ -133,6 +141,15 @@ class History:
         """The chat's id as HTTP answers have it."""
         return self.listed_as.get(chat_id, chat_id)
 
+    def spelled(self, message: Message) -> str:
+        """The message's id as HTTP answers have it."""
+        return serialized(
+            from_me=message.from_me,
+            chat=self.shown(message.chat),
+            stanza=message.stanza,
+            participant=message.author,
+        )
+
     def _touch(self, chat_id: str) -> Chat:
         chat = self._chats.pop(chat_id, None) or Chat(chat_id)
         self._chats[chat_id] = chat
@@ -145,13 +162,13 @@ class History:
             return chat_id
         return next((real for real, shown in self.listed_as.items() if shown == chat_id), chat_id)
 
-    @staticmethod
-    def _position(chat: Chat, anchor: str) -> int:
+    def _position(self, chat: Chat, anchor: str) -> int:
         stanza = anchor.split("_")[2] if anchor.count("_") > 1 else ""
         for at in range(len(chat.messages) - 1, -1, -1):
-            if chat.messages[at].stanza == stanza:
+            message = chat.messages[at]
+            if message.stanza == stanza and (not self._strict_anchors or self.spelled(message) == anchor):
                 return at
-        raise ChatNotFoundError(anchor)
+        raise AnchorNotFoundError(anchor)
 
 
 def chat_row(chat: Chat, shown: str) -> dict[str, Any]:

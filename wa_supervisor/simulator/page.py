@@ -1,8 +1,9 @@
 """The browser page of a session: what is really there, whatever the status says, and the messages that pass it.
 
 A page is alive, crashed, over a dead WhatsApp socket, or not there at all. Messages reach the account in any case: an
-alive page sees them at once and, when the server listens, they are emitted; otherwise they wait for the next page and
-are never emitted. The object lives as long as the session; `number` tells one opened page from the next.
+alive page sees them at once and, when the server listens, they are emitted (unless the script has the session mute);
+otherwise they wait for the next page and are never emitted. The object lives as long as the session; `number` tells
+one opened page from the next.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ class WebPage:
         """Whether the server has put its listeners on the page."""
         self.number = 0
         self.history = History(
-            per_chat=world.manners.history_limit, chats=world.manners.chats_limit, listed_as=world.listed_as
+            per_chat=world.manners.history_limit,
+            chats=world.manners.chats_limit,
+            listed_as=world.listed_as,
+            strict_anchors=world.manners.strict_anchors,
         )
         self._session = session
         self._own_id = own_id
@@ -63,7 +67,7 @@ class WebPage:
 
         `meant` is the text that was written, where the message does not (yet) show it.
         """
-        emitted = self.state is PageState.ALIVE and self.listening
+        emitted = self.state is PageState.ALIVE and self.listening and not self._world.is_mute(self._session)
         if self.state is PageState.ALIVE:
             self.history.add(message)
         else:
@@ -86,7 +90,9 @@ class WebPage:
         return entry
 
     def emit(self, message: Message, *, wids_as_objects: bool = False) -> None:
-        """`received-message`, as the page reports it to the server's listener."""
+        """`received-message`, as the page reports it to the server's listener; lost while the session is mute."""
+        if self._world.is_mute(self._session):
+            return
         model = event_model(message, session=self._session, inline_media=self._world.manners.inline_media)
         if wids_as_objects:
             model = with_wid_objects(model)
@@ -143,4 +149,5 @@ class WebPage:
     def _acknowledge(self, message: Message, ack: int, number: int) -> None:
         if self.state is PageState.ALIVE and number == self.number:
             message.ack = ack
-            self._world.feed.emit("onack", ack_model(message, ack))
+            if not self._world.is_mute(self._session):
+                self._world.feed.emit("onack", ack_model(message, ack))

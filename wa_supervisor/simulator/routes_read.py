@@ -12,7 +12,7 @@ import anyio
 
 from wa_supervisor.simulator.calls import Answer, Call, Route
 from wa_supervisor.simulator.faults import OPEN_LIST_ERROR
-from wa_supervisor.simulator.history import Chat, ChatNotFoundError, chat_row
+from wa_supervisor.simulator.history import AnchorNotFoundError, Chat, ChatNotFoundError, chat_row
 from wa_supervisor.simulator.ids import STORIES, recipients, wid
 from wa_supervisor.simulator.messages import Message, http_model
 from wa_supervisor.simulator.page import PageState
@@ -28,7 +28,7 @@ def _shown(call: Call, message: Message) -> dict[str, Any]:
     if chat == message.chat:
         return model
     objects = isinstance(model["chatId"], dict)
-    model["id"] = message.id.replace(message.chat, chat)
+    model["id"] = history.spelled(message)
     model["chatId"] = wid(chat) if objects else chat
     model["to" if message.from_me else "from"] = chat
     if model["sender"]["id"] in (message.chat, wid(message.chat)):
@@ -37,13 +37,16 @@ def _shown(call: Call, message: Message) -> dict[str, Any]:
 
 
 async def list_chats(call: Call) -> Answer:
-    """A bare list of chats, the latest active first."""
+    """A bare list of chats, the latest active first: from the chat `id` on, or ("before") those before it."""
     history = call.session.page.history
     found = [chat for chat in history.chats() if _is_wanted(chat, call.body)]
-    count = call.body.get("count")
-    if isinstance(count, int) and count >= 0:
-        found = found[:count]
-    return Answer(200, [chat_row(chat, history.shown(chat.id)) for chat in found])
+    shown = [history.shown(chat.id) for chat in found]
+    given, count = call.body.get("id"), call.body.get("count")
+    start = shown.index(given) if given in shown else 0
+    many = count if isinstance(count, int) and count >= 0 else len(found)
+    is_before = call.body.get("direction") == "before"
+    page = found[max(0, start - many) : start] if is_before else found[start : start + many]
+    return Answer(200, [chat_row(chat, history.shown(chat.id)) for chat in page])
 
 
 def _is_wanted(chat: Chat, body: dict[str, Any]) -> bool:
@@ -68,6 +71,10 @@ async def get_messages(call: Call) -> Answer:
         )
     except (ChatNotFoundError, ValueError):
         return Answer(401, OPEN_LIST_ERROR)
+    except AnchorNotFoundError:
+        if not call.host.world.manners.unknown_anchor_is_empty:
+            return Answer(401, OPEN_LIST_ERROR)
+        messages = []
     return Answer(200, {"status": "success", "response": [_shown(call, message) for message in messages]})
 
 

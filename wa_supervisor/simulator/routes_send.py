@@ -99,7 +99,7 @@ async def _send(call: Call, targets: list[str], outgoing: Outgoing) -> list[Mess
         await _type_first(call, chat, options)
         if not session.page.answers:
             raise SendFailedError("the page is gone")
-        stanza = _wanted_stanza(chat, options)
+        stanza = _wanted_stanza(call, chat, options)
         sent.append(
             session.page.send(
                 chat, outgoing.text, kind=outgoing.kind, route=call.route, media=outgoing.media, stanza=stanza
@@ -130,7 +130,7 @@ async def _type_first(call: Call, chat: str, options: dict[str, Any]) -> None:
             ledger.note_indicator(name, chat, "typing", on=False)
 
 
-def _wanted_stanza(chat: str, options: dict[str, Any]) -> str | None:
+def _wanted_stanza(call: Call, chat: str, options: dict[str, Any]) -> str | None:
     """`options.messageId` names the message beforehand: own, and of the same chat, or the send fails."""
     wanted = options.get("messageId")
     if not wanted:
@@ -138,6 +138,8 @@ def _wanted_stanza(chat: str, options: dict[str, Any]) -> str | None:
     parts = str(wanted).split("_")
     if len(parts) < 3 or parts[0] != "true" or parts[1] != chat:
         raise SendFailedError(f"message id {wanted} is not of chat {chat}")
+    if call.host.world.manners.refuses_names_of_listed and call.session.page.history.shown(chat) != chat:
+        raise SendFailedError(f"message id {wanted} is not of the chat as it is listed")
     return parts[2]
 
 

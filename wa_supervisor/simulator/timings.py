@@ -90,6 +90,12 @@ class Manners:
     """What status-session reports."""
     ledger_limit: int = 500_000
     """Entries kept in each list of the ledger; older ones fall out, the counters keep counting."""
+    unknown_anchor_is_empty: bool = False
+    """get-messages before or after a message that is not in the chat: an empty list, not 401."""
+    strict_anchors: bool = True
+    """get-messages knows its `id` only as its own answers spell it; otherwise by the stanza alone."""
+    refuses_names_of_listed: bool = False
+    """A send with `options.messageId` ends in 500, with nothing sent, in chats that are listed under another id."""
     history_limit: int = 2_000
     """Messages kept for each chat."""
     chats_limit: int = 20_000

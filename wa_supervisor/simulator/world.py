@@ -72,8 +72,18 @@ class World:
             (3, Line(timings.ack_read)),
         )
         """The acks that follow a send, each with the line in which it waits."""
+        self._mute_until: dict[str | None, float] = {}
         self._seq = itertools.count(1)
         self._prefix = f"3EB0{secrets.token_hex(4).upper()}"
+
+    def mute(self, session: str | None, seconds: float) -> None:
+        """Emit no messages and no acks of this session, or of any, for so long from now."""
+        self._mute_until[session] = time.monotonic() + seconds
+
+    def is_mute(self, session: str) -> bool:
+        """Whether messages of this session are not emitted now."""
+        now = time.monotonic()
+        return any(self._mute_until.get(each, 0.0) > now for each in (session, None))
 
     def next_seq(self) -> int:
         """A number above all before it."""
