@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Literal, Protocol
 
 import anyio
@@ -12,6 +13,7 @@ import pytest
 
 from tests.fakes.gateway import FakeGateway
 from wa_supervisor.adapters.gateway.client import HttpGateway
+from wa_supervisor.domain.chat_history import Found
 from wa_supervisor.domain.errors import (
     GatewayAnswerError,
     GatewayUnreachableError,
@@ -19,8 +21,9 @@ from wa_supervisor.domain.errors import (
     WrongSecretError,
 )
 from wa_supervisor.domain.gateway import GatewayStatus, Proxy, SessionAccess, StartOptions
-from wa_supervisor.domain.names import ChatId, GatewayName, SessionName
-from wa_supervisor.domain.sending import NotSent, Repeat, Sent, Unknown
+from wa_supervisor.domain.messages import InboundMessage, OwnMessage, read_message
+from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, SessionName
+from wa_supervisor.domain.sending import NotSent, Repeat, Sent, Unknown, stanza_for
 from wa_supervisor.engine.ports import Gateway
 from wa_supervisor.simulator import Fault, SimulatedGateway, simulated_gateway
 
@@ -36,6 +39,9 @@ ANNA = ChatId("5511900000077@c.us")
 SHORT_LID = ChatId("12345000006789@lid")
 LONG_LID = ChatId("123450000067890@lid")
 GROUP = ChatId("120363000000000042@g.us")
+BEN = ChatId("5511900000078@c.us")
+CARL = ChatId("5511900000079@c.us")
+NAME = stanza_for(AgentId("support"), "1786000000000-0")
 CHANNEL = ChatId("120363000000000099@newsletter")
 
 Spoilt = Literal["error", "nonsense", "nothing", "cut"]
@@ -67,6 +73,17 @@ class Side(Protocol):
     def send_nothing(self) -> None: ...
     async def go_down(self) -> None: ...
     async def restart(self) -> None: ...
+    def writes(self, session: str, chat: str, text: str) -> str:
+        """Let a person write; the stanza."""
+        ...
+
+    def owner_writes(self, session: str, chat: str, text: str) -> None: ...
+    def list_as(self, chat: ChatId, listed: ChatId) -> None:
+        """Let answers name a chat otherwise than events do."""
+        ...
+
+    def refuse_names(self) -> None: ...
+    def lose_number(self, chat: ChatId) -> None: ...
     def received(self) -> Sequence[tuple[str, str]]: ...
     def typing(self) -> Sequence[str]: ...
 
@@ -116,6 +133,24 @@ class FakeSide:
 
     async def restart(self) -> None:
         self.fake.restart()
+
+    def writes(self, session: str, chat: str, text: str) -> str:
+        payload = self.fake.writes(session, chat, text, at=1_790_000_000.0 + anyio.current_time())
+        place = read_message(payload, MAIN).place
+        assert place is not None
+        return place.id.stanza
+
+    def owner_writes(self, session: str, chat: str, text: str) -> None:
+        self.fake.owner_writes(session, chat, text, at=1_790_000_000.0 + anyio.current_time())
+
+    def list_as(self, chat: ChatId, listed: ChatId) -> None:
+        self.fake.listed_as[chat] = listed
+
+    def refuse_names(self) -> None:
+        self.fake.refuses_names = True
+
+    def lose_number(self, chat: ChatId) -> None:
+        self.fake.missing_numbers.add(chat)
 
     def received(self) -> Sequence[tuple[str, str]]:
         return [(sent.chat, sent.text) for sent in self.fake.received]
@@ -167,6 +202,24 @@ class RealSide:
 
     async def restart(self) -> None:
         await self.simulated.restart(start_stored=False)
+
+    def writes(self, session: str, chat: str, text: str) -> str:
+        group = chat if chat.endswith("@g.us") else None
+        person = self.simulated.person(ANNA if group else chat)
+        return person.writes(session, text, group=group).stanza
+
+    def owner_writes(self, session: str, chat: str, text: str) -> None:
+        self.simulated.owner_writes(session, chat, text)
+
+    def list_as(self, chat: ChatId, listed: ChatId) -> None:
+        self.simulated.person(chat, listed_as=listed)
+
+    def refuse_names(self) -> None:
+        world = self.simulated.world
+        world.manners = replace(world.manners, refuses_names_of_listed=True)
+
+    def lose_number(self, chat: ChatId) -> None:
+        self.simulated.number_is(chat.partition("@")[0], "missing")
 
     def received(self) -> Sequence[tuple[str, str]]:
         return [(entry.chat, entry.text) for entry in self.simulated.ledger.received]
@@ -257,6 +310,12 @@ async def test_a_gateway_that_is_down_is_unreachable_for_everything(side: Side) 
         await side.gateway.report(ACME)
     with pytest.raises(GatewayUnreachableError):
         await side.gateway.start(OTHER, StartOptions())
+    with pytest.raises(GatewayUnreachableError):
+        await side.gateway.chats(ACME, count=10)
+    with pytest.raises(GatewayUnreachableError):
+        await side.gateway.messages(ACME, ANNA, count=10)
+    with pytest.raises(GatewayUnreachableError):
+        await side.gateway.number_exists(ACME, ANNA)
     outcome = await side.gateway.send_text(ACME, ANNA, "hello")
     assert isinstance(outcome, NotSent)
     assert outcome.repeat is Repeat.WHEN_CONNECTED
@@ -276,6 +335,12 @@ async def test_an_answer_that_is_none_is_an_answer_error_for_everything(side: Si
             await gateway.start(ACME, StartOptions())
         with pytest.raises(GatewayAnswerError):
             await gateway.set_typing(ACME, ANNA, on=True)
+        with pytest.raises(GatewayAnswerError):
+            await gateway.chats(ACME, count=10)
+        with pytest.raises(GatewayAnswerError):
+            await gateway.messages(ACME, ANNA, count=10)
+        with pytest.raises(GatewayAnswerError):
+            await gateway.number_exists(ACME, ANNA)
         assert isinstance(await gateway.send_text(ACME, ANNA, "hello"), Unknown)
     assert side.received() == []
 
@@ -472,3 +537,176 @@ async def test_cancelling_a_send_at_any_step_leaves_the_next_one_working_and_rep
     texts = [text for _, text in side.received()]
     assert len(texts) == len(set(texts))
     assert [text for text in texts if text.startswith("kept")] == [f"kept {number}" for number in range(step)]
+
+
+# --- naming a message, and holding it back ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chat", [ANNA, SHORT_LID, LONG_LID])
+async def test_a_message_to_a_person_is_sent_and_found_under_the_name_that_it_was_given(
+    side: Side, chat: ChatId
+) -> None:
+    await connect(side)
+    assert await side.gateway.send_text(ACME, chat, "hello", stanza=NAME) == Sent(stanzas=(NAME,), acknowledged=True)
+    [found] = await side.gateway.messages(ACME, chat, count=10)
+    assert isinstance(found.message, OwnMessage)
+    assert (found.message.stanza, found.message.text) == (NAME, "hello")
+    assert found.message.ack >= 1
+
+
+@pytest.mark.parametrize("chat", [GROUP, CHANNEL])
+async def test_a_message_to_nobody_alone_is_sent_without_the_name(side: Side, chat: ChatId) -> None:
+    await connect(side)
+    outcome = await side.gateway.send_text(ACME, chat, "hello", stanza=NAME)
+    assert isinstance(outcome, Sent)
+    assert outcome.stanzas != (NAME,)
+    assert side.received() == [(chat, "hello")]
+
+
+async def test_a_refused_name_sends_nothing_and_the_call_has_ended(side: Side) -> None:
+    await connect(side)
+    side.list_as(LONG_LID, ANNA)
+    side.refuse_names()
+    outcome = await side.gateway.send_text(ACME, LONG_LID, "hello", stanza=NAME)
+    assert isinstance(outcome, Unknown)
+    assert (outcome.reason, outcome.has_ended) == ("Http500", True)
+    assert side.received() == []
+    assert isinstance(await side.gateway.send_text(ACME, LONG_LID, "hello"), Sent)
+    assert side.received() == [(LONG_LID, "hello")]
+
+
+async def test_what_may_not_leave_is_not_sent_and_what_comes_next_is(side: Side) -> None:
+    await connect(side)
+    asked = 0
+
+    def never() -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    outcome = await side.gateway.send_text(ACME, ANNA, "held back", stanza=NAME, may_leave=never)
+    assert isinstance(outcome, NotSent)
+    assert (outcome.reason, outcome.repeat) == ("Superseded", Repeat.NEVER)
+    assert asked == 1
+    assert isinstance(await side.gateway.send_text(ACME, ANNA, "sent", may_leave=lambda: True), Sent)
+    assert side.received() == [(ANNA, "sent")]
+
+
+# --- looking back ----------------------------------------------------------------------------------------------------
+
+
+def stanzas(found: Sequence[Found]) -> list[str]:
+    """Give the stanzas of what was found."""
+    return [each.place.id.stanza for each in found if each.place is not None]
+
+
+def anchor(found: Found) -> str:
+    """Give the id by which the gateway knows it."""
+    assert found.place is not None
+    return found.place.mark.message_id
+
+
+async def test_chats_are_those_with_messages_the_latest_active_first(side: Side) -> None:
+    await connect(side)
+    assert list(await side.gateway.chats(ACME, count=10)) == []
+    side.writes(ACME.session, ANNA, "one")
+    last_of_group = side.writes(ACME.session, GROUP, "two")
+    side.writes(ACME.session, BEN, "three")
+    last_of_ben = side.writes(ACME.session, BEN, "four")
+    side.owner_writes(ACME.session, ANNA, "five")
+    side.writes(OTHER.session, CARL, "of another session")
+    rows = await side.gateway.chats(ACME, count=10)
+    assert [row.chat for row in rows] == [ANNA, BEN, GROUP]
+    lasts = [row.last for row in rows if row.last is not None]
+    assert [last.from_me for last in lasts] == [True, False, False]
+    assert [last.stanza for last in lasts[1:]] == [last_of_ben, last_of_group]
+    assert all(row.at > 1_700_000_000 for row in rows)
+
+
+async def test_a_page_of_chats_begins_with_the_chat_that_is_named(side: Side) -> None:
+    await connect(side)
+    for chat in (CARL, BEN, ANNA):
+        side.writes(ACME.session, chat, "hi")
+
+    async def page(count: int, start: ChatId | None) -> list[ChatId]:
+        return [row.chat for row in await side.gateway.chats(ACME, count=count, start=start)]
+
+    assert await page(2, None) == [ANNA, BEN]
+    assert await page(2, BEN) == [BEN, CARL]
+    assert await page(2, CARL) == [CARL]
+    assert await page(2, GROUP) == [ANNA, BEN]  # one that is gone: from the first
+
+
+async def test_messages_are_the_last_ones_oldest_first_own_ones_among_them(side: Side) -> None:
+    await connect(side)
+    first = side.writes(ACME.session, ANNA, "one")
+    side.owner_writes(ACME.session, ANNA, "two")
+    third = side.writes(ACME.session, ANNA, "three")
+    side.writes(ACME.session, BEN, "another chat")
+    found = await side.gateway.messages(ACME, ANNA, count=10)
+    assert [(type(each.message), getattr(each.message, "text", None)) for each in found] == [
+        (InboundMessage, "one"),
+        (OwnMessage, "two"),
+        (InboundMessage, "three"),
+    ]
+    assert (stanzas(found)[0], stanzas(found)[2]) == (first, third)
+    assert {each.message.session for each in found} == {ACME.session}
+    assert stanzas(await side.gateway.messages(ACME, ANNA, count=2)) == stanzas(found)[1:]
+
+
+async def test_messages_after_and_before_one_do_not_have_it_and_are_next_to_it(side: Side) -> None:
+    await connect(side)
+    written = [side.writes(ACME.session, ANNA, f"text {number}") for number in range(6)]
+    third = anchor((await side.gateway.messages(ACME, ANNA, count=10))[2])
+    assert stanzas(await side.gateway.messages(ACME, ANNA, count=2, after=third)) == written[3:5]
+    assert stanzas(await side.gateway.messages(ACME, ANNA, count=10, after=third)) == written[3:]
+    assert stanzas(await side.gateway.messages(ACME, ANNA, count=1, before=third)) == written[1:2]
+    assert stanzas(await side.gateway.messages(ACME, ANNA, count=10, before=third)) == written[:2]
+
+
+async def test_messages_of_an_unknown_chat_or_beside_an_unknown_one_are_an_answer_error(side: Side) -> None:
+    await connect(side)
+    side.writes(ACME.session, ANNA, "hi")
+    with pytest.raises(GatewayAnswerError):
+        await side.gateway.messages(ACME, BEN, count=10)
+    for beside in ("after", "before"):
+        with pytest.raises(GatewayAnswerError):
+            await side.gateway.messages(ACME, ANNA, count=10, **{beside: f"false_{ANNA}_NOSUCH"})
+
+
+async def test_a_chat_that_is_listed_otherwise_is_read_and_anchored_under_the_name_of_the_list(side: Side) -> None:
+    await connect(side)
+    side.list_as(LONG_LID, ANNA)
+    written = [side.writes(ACME.session, LONG_LID, text) for text in ("one", "two")]
+    [row] = await side.gateway.chats(ACME, count=10)
+    assert row.chat == ANNA
+    assert row.last is not None
+    assert row.last.serialized == f"false_{ANNA}_{written[1]}"
+    found = await side.gateway.messages(ACME, row.chat, count=10)
+    assert stanzas(found) == written
+    assert {each.place.chat for each in found if each.place is not None} == {ANNA}
+    assert stanzas(await side.gateway.messages(ACME, ANNA, count=10, after=anchor(found[0]))) == written[1:]
+    with pytest.raises(GatewayAnswerError):
+        await side.gateway.messages(ACME, ANNA, count=10, after=f"false_{LONG_LID}_{written[0]}")
+
+
+async def test_what_was_sent_over_a_dead_connection_is_found_without_an_ack_until_the_page_is_gone(side: Side) -> None:
+    await connect(side)
+    side.writes(ACME.session, ANNA, "question")
+    side.die(ACME.session)
+    outcome = await side.gateway.send_text(ACME, ANNA, "answer", stanza=NAME)
+    assert outcome == Sent(stanzas=(NAME,), acknowledged=False)
+    found = (await side.gateway.messages(ACME, ANNA, count=10))[-1].message
+    assert isinstance(found, OwnMessage)
+    assert (found.stanza, found.ack) == (NAME, 0)
+    await side.gateway.close(ACME)
+    await connect(side)
+    assert NAME not in stanzas(await side.gateway.messages(ACME, ANNA, count=10))
+    assert side.received() == []
+
+
+async def test_a_number_exists_unless_it_is_looked_up_in_vain(side: Side) -> None:
+    await connect(side)
+    side.lose_number(BEN)
+    assert await side.gateway.number_exists(ACME, ANNA)
+    assert not await side.gateway.number_exists(ACME, BEN)
