@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
@@ -118,6 +119,7 @@ async def bare_server() -> AsyncIterator[tuple[Bare, HttpGateway]]:
         gateway = HttpGateway(GatewayName("main"), bare.url, secret="s")
         try:
             with anyio.fail_after(20):
+                await anyio.lowlevel.checkpoint()
                 yield bare, gateway
         finally:
             await gateway.aclose()
