@@ -113,7 +113,8 @@ class CaughtUp:
     integration: IntegrationId
     gateway: GatewayName
     cause: str
-    """Why it was behind: `connected`, `reconnected`, `overflow`, `store`, `doubt` or `routine`."""
+    """Why it was behind: `connected` (adopted), `started` (its page is new), `reconnected` (the events), `doubt`,
+    `overflow`, `failure` (of a hand-over), `store` (it began anew); `routine` if it was not."""
     seconds: float
     chats: int
     """Chats that were looked into."""

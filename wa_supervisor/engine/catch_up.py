@@ -42,7 +42,7 @@ from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.marks import Mark, Place
 from wa_supervisor.domain.messages import InboundMessage, LeftOutReason, OwnMessage
 from wa_supervisor.domain.names import ChatId
-from wa_supervisor.domain.observations import CaughtUp, Observer, Trouble
+from wa_supervisor.domain.observations import CaughtUp, FellBehind, Observer, Trouble
 from wa_supervisor.engine.gap import Gap
 from wa_supervisor.engine.gate import Gate
 from wa_supervisor.engine.inbound import Inbound
@@ -65,7 +65,7 @@ RETRY_INITIAL, RETRY_LONGEST = 1.0, 30.0
 GIVE_UP_AFTER = 3
 """Chats in a row that cannot be read before it is the gateway that is to blame and not they."""
 
-FARTHEST = 2000
+FARTHEST = 10_000
 """Messages that are read backwards in one chat at most, where its mark is not found."""
 
 REMEMBERED = 7.0
@@ -148,8 +148,11 @@ class CatchUp:
         number, cause = self._gap.number, self._gap.cause if self._gap.is_open else "routine"
         began = anyio.current_time()
         found = await self._look_as_often_as_needed(number, cause)
-        self._gap.close(number)
+        is_over = self._gap.close(number)
         self._tell_found(cause, anyio.current_time() - began, found)
+        if not is_over:  # more may have been missed meanwhile: that is fetched next
+            integration, cause = self.integration, self._gap.cause
+            self._observe(FellBehind(integration=integration.id, gateway=integration.gateway, cause=cause))
 
     async def _look_as_often_as_needed(self, number: int, cause: str) -> _Look:
         if cause in ONCE:

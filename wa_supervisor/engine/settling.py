@@ -117,7 +117,8 @@ class Settling:
 
     async def look(self, doubt: Doubt) -> Verdict:
         """Wait a while for WhatsApp's word, then look at the chat. Raises `StoreUnavailableError`."""
-        verdict, by = await self._word_on(doubt), "ack"
+        verdict = await self._word_on(doubt)
+        by = "event" if doubt.found in self._own else "ack"
         if verdict is Verdict.OPEN:
             verdict, by = await self._look_at_history(doubt), "history"
         if verdict is not Verdict.OPEN:
