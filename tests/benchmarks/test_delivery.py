@@ -21,10 +21,12 @@ import pytest
 from anyio.abc import ByteStream
 
 from tests.benchmarks.delivery import counting
+from tests.benchmarks.delivery.__main__ import SHORT
 from tests.benchmarks.delivery.agents import Line, read_line
 from tests.benchmarks.delivery.counting import Fate, Letter, Loss, Outage, Seen, Sightings, Written, fates, tally
 from tests.benchmarks.delivery.misfortune import PLAYS
 from tests.benchmarks.delivery.people import CHATS, Number
+from tests.benchmarks.delivery.play import SPACING
 from tests.benchmarks.delivery.schedule import RECIPES, REST, Cast, Kind, alone, mixed
 from tests.benchmarks.delivery.settings import LATE, configuration
 from tests.benchmarks.delivery.wires import Way, wired
@@ -72,7 +74,7 @@ def test_alone_a_kind_comes_so_many_times_to_everybody_and_in_every_way() -> Non
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_kind_is_among_mixed_faults_and_nobody_has_two_at_once(seed: int) -> None:
-    faults = mixed(seed, CAST, tuple(Kind), seconds=180, spacing=3)
+    faults = mixed(seed, CAST, tuple(Kind), seconds=SHORT["minutes"] * 60, spacing=SPACING)
     assert {fault.kind for fault in faults} == set(Kind)
     free_at: dict[str, float] = {}
     for fault in faults:
@@ -226,6 +228,10 @@ def test_an_answer_in_another_chat_is_lost_here_and_wrong_there() -> None:
         (False, {}, Loss.NOT_SENT, False),
         (False, {"outages": [Outage(who="daemon", began=99, ended=101)]}, Loss.NOBODY_LISTENED, True),
         (False, {"outages": [Outage(who="agents", began=99, ended=101)]}, Loss.AGENT_DIED, True),
+        (False, {"outages": [Outage(who="daemon", began=110, ended=111)]}, Loss.DAEMON_DIED, True),
+        (False, {"outages": [Outage(who="daemon stopped", began=110, ended=111)]}, Loss.NOT_SENT, False),
+        (False, {"outages": [Outage(who="daemon", began=90, ended=91)]}, Loss.NOT_SENT, False),
+        (True, {"outages": [Outage(who="daemon", began=110, ended=111)]}, Loss.NOT_SENT, False),
         (False, {"answered": []}, Loss.NOT_ANSWERED, False),
         (False, {"answered": [], "outages": [Outage(who="agents", began=99, ended=101)]}, Loss.AGENT_DIED, True),
         (False, {"answered": [], "outages": [Outage(who="daemon", began=99, ended=101)]}, Loss.NOT_ANSWERED, False),

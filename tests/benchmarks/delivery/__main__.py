@@ -17,6 +17,9 @@ import anyio
 from tests.benchmarks.delivery.play import COMING_UP, Run, Scene
 from tests.benchmarks.delivery.schedule import LONGEST_PAUSE, RECIPES, Kind
 
+SHORT: dict[str, float] = {"sessions": 6, "rate": 12.0, "each": 0, "minutes": 1.2}
+"""What `--short` is: every kind once, mixed."""
+
 INTERRUPTED = 130
 """Exit code after SIGINT, as shells have it."""
 
@@ -91,7 +94,7 @@ def _kinds(words: str) -> tuple[Kind, ...]:
 
 def _scene(given: argparse.Namespace) -> Scene:
     """Give what is wanted: what is not said is as the benchmark has it, or its short version."""
-    short = {"sessions": 6, "rate": 12.0, "each": 0, "minutes": 1.0} if given.short else {}
+    short = SHORT if given.short else {}
     said = {name: getattr(given, name) for name in ("sessions", "gateways", "rate", "each", "minutes", "calm")}
     left_out = {"minutes": 0.0} if given.only == "each" else {"each": 0} if given.only == "mixed" else {}
     wanted: dict[str, Any] = {**short, **{name: value for name, value in said.items() if value is not None}, **left_out}

@@ -32,7 +32,11 @@ kernel, of Redis and of the client hold it for far less."""
 
 RESUMING = 3.0
 """Seconds after an agent's return within which the daemon publishes what waited for it: it looks every second, and
-publishes page by page."""
+publishes page by page. And seconds after Redis's or the daemon's return within which it listens to the agents again."""
+
+HOLDING = 30.0
+"""Seconds for which a daemon may have an answer in memory: a session that is away, or an answer before it whose fate is
+not known yet."""
 
 _NUMBER = re.compile(r"\bn\d{6,}\b")
 
@@ -79,7 +83,8 @@ class Outage:
     """That somebody was away, or could not be reached, for a while."""
 
     who: str
-    """`agents-1` (a process of them), `wire agent-redis`, `redis`, `redis stopped`, `daemon`, `wire daemon-redis`."""
+    """`agents-1` (a process of them), `wire agent-redis`, `redis`, `redis stopped`, `daemon`,
+    `daemon stopped`, `wire daemon-redis`."""
     began: float
     ended: float
 
@@ -118,6 +123,8 @@ class Loss(StrEnum):
     """Of answers: the agent heard the message and nothing was seen of its answer."""
     NOBODY_LISTENED = "daemon_not_listening"
     """Of answers on the channel: the daemon was dead, stopped or cut off when it was published."""
+    DAEMON_DIED = "daemon_died"
+    """Of answers on the channel: the daemon was killed some time after it was published, and had it in memory."""
     NOT_SENT = "not_sent"
     """Of answers: the agent put it there, and that is the last that was seen of it."""
 
@@ -258,11 +265,14 @@ def _with_losses(fate: Fate, heard_at: float | None, outages: Sequence[Outage]) 
         excuses = {fate.group: Loss.AGENT_DIED, "wire agent-redis": Loss.AGENT_CUT, "redis": Loss.REDIS_DIED}
         return replace(fate, reply_lost=_around(heard_at, outages, excuses) or Loss.NOT_ANSWERED)
     excuses = {fate.group: Loss.AGENT_DIED, "wire agent-redis": Loss.AGENT_CUT, **_DEAF}
-    return replace(fate, reply_lost=_around(fate.answered_at, outages, excuses) or Loss.NOT_SENT)
+    excuse = _around(fate.answered_at, outages, excuses)
+    died = (each for each in outages if each.who == "daemon" and 0 < each.began - fate.answered_at <= HOLDING)
+    return replace(fate, reply_lost=excuse or (Loss.DAEMON_DIED if any(died) else Loss.NOT_SENT))
 
 
 _DEAF = {
     "daemon": Loss.NOBODY_LISTENED,
+    "daemon stopped": Loss.NOBODY_LISTENED,
     "wire daemon-redis": Loss.NOBODY_LISTENED,
     "redis stopped": Loss.NOBODY_LISTENED,
     "redis": Loss.REDIS_DIED,

@@ -105,7 +105,7 @@ async def _daemon_sigkill(hand: Hand, fault: Fault) -> None:
 async def _daemon_sigstop(hand: Hand, fault: Fault) -> None:
     """Stop the one that has most of the sessions; the other one takes them over, and then it wakes up."""
     daemon = await hand.victim()
-    async with hand.away("daemon"):
+    async with hand.away("daemon stopped"):
         daemon.send(signal.SIGSTOP)
         try:
             await anyio.sleep(fault.lasts)

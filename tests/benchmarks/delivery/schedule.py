@@ -1,8 +1,9 @@
 """Which faults come when, to whom, for how long: plans made from a seed, before anything is played.
 
 `alone` plans one kind so many times, each after a pause that the dice decide; `mixed` plans all kinds for some minutes,
-every kind once before any comes twice, and nobody has two faults at the same time that would undo each other: each
-reserves what it touches until a while after it was undone. Pure: no clock, no I/O.
+in the order of a shuffled deck, and nobody has two faults at the same time that would undo each other: each reserves
+what it touches until a while after it was undone, and a kind that finds nobody free has the next turn. Pure: no clock,
+no I/O.
 """
 
 from __future__ import annotations
@@ -133,11 +134,15 @@ def mixed(seed: int, cast: Cast, kinds: Sequence[Kind], *, seconds: float, spaci
     dice = random.Random(f"{seed} mixed")
     deck = _deck(dice, kinds)
     free_at: dict[str, float] = {}
+    waiting: list[Kind] = []
     faults: list[Fault] = []
     at = 0.0
     while (at := at + dice.uniform(0.5, 1.5) * spacing) < seconds:
-        fault = _next(dice, next(deck), cast, free_at, at)
+        waiting.append(next(deck))
+        possible = (_next(dice, kind, cast, free_at, at) for kind in waiting)
+        fault = next((each for each in possible if each is not None), None)
         if fault is not None:
+            waiting.remove(fault.kind)
             faults.append(fault)
             free_at[fault.target] = at + fault.lasts + REST
     return tuple(faults)
