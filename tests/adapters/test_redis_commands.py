@@ -170,6 +170,8 @@ async def test_a_server_killed_and_started_again_ends_one_listening_and_serves_t
             with pytest.raises(StoreUnavailableError):
                 await store.client.call(b"PING")
             server.start()
+            with pytest.raises(StoreUnavailableError, match="began anew"):
+                await store.ping()
             async with listening(store) as taken:
                 await give(store, "again")
                 await taken.until(1)

@@ -337,8 +337,27 @@ class TestClient:
             await eventually(lambda: has(errors, 3))
             with pytest.raises(StoreUnavailableError):
                 await client.call(b"PING")
+            told: list[str] = []
+            client.on_other_server = lambda: told.append("another")
             server.start()
+            with pytest.raises(StoreUnavailableError, match="began anew"):
+                await client.call(b"SET", b"key", b"decided with what the old one knew")
+            assert told == ["another"]
+            assert await client.call(b"GET", b"key") is None
+            assert told == ["another"]
+
+    async def test_a_connection_that_is_lost_and_made_again_to_the_same_server_is_nothing_new(
+        self, redis_url: str
+    ) -> None:
+        async with running(read_address(redis_url)) as client, running(read_address(redis_url)) as other:
+            told: list[str] = []
+            client.on_other_server = lambda: told.append("another")
+            (number,) = cast("list[int]", [await client.call(b"CLIENT", b"ID")])
+            await other.call(b"CLIENT", b"KILL", b"ID", b"%d" % number)
+            with pytest.raises(StoreUnavailableError):
+                await client.call(b"PING")
             assert await client.call(b"PING") == b"PONG"
+            assert told == []
 
     async def test_a_server_that_hangs_fails_calls_in_time_and_serves_again_when_it_is_back(self) -> None:
         with own_server() as server:

@@ -98,6 +98,8 @@ async def test_a_server_killed_and_started_again_takes_the_next_batch() -> None:
             with pytest.raises(StoreUnavailableError):
                 await store.events.append(2, [event("m")])
             server.start()
+            with pytest.raises(StoreUnavailableError, match="began anew"):
+                await store.ping()
             await store.events.append(2, [event("m")])
             assert await length(store.client) == 1  # it keeps nothing over its death
 

@@ -228,3 +228,104 @@ async def test_an_unreachable_server_is_an_error_at_once() -> None:
 
 async def only_these(observer: RedisStore, connections: list[int]) -> bool:
     return await clients(observer.client, "") == connections
+
+
+# --- bounds
+
+
+BOUND = RedisPolicy(stream_maxlen=100)
+
+
+async def fill(store: RedisStore, count: int) -> int:
+    """Hand so many messages over; give how many that nobody had are said to be gone."""
+    dropped = 0
+    for number in range(count):
+        answer = await store.inbox.hand_over(message(f"B{number}"))
+        assert isinstance(answer, HandedOver)
+        dropped += answer.dropped
+    return dropped
+
+
+async def test_the_bound_counts_exactly_what_nobody_had_heard(redis_url: str) -> None:
+    async with real_store(redis_url, policy=BOUND) as store:
+        dropped = await fill(store, 350)
+        length = cast("int", await store.client.call(b"XLEN", STREAM))
+        assert 100 <= length < 120
+        (waiting,) = await store.inbox.publish_waiting()
+        assert (waiting.waiting, waiting.lost, waiting.published) == (length, 0, 0)
+        assert dropped == 350 - length
+
+
+async def test_the_bound_counts_exactly_what_a_group_had_not_read_or_not_acknowledged(redis_url: str) -> None:
+    async with real_store(redis_url, policy=BOUND) as store:
+        await store.client.call(b"XGROUP", b"CREATE", STREAM, b"readers", b"0", b"MKSTREAM")
+        assert await fill(store, 50) == 0
+        read = (b"XREADGROUP", b"GROUP", b"readers", b"me", b"COUNT", b"50", b"STREAMS", STREAM, b">")
+        await store.client.call(*read)
+        pending = cast("list[list[bytes]]", await store.client.call(b"XPENDING", STREAM, b"readers", b"-", b"+", b"50"))
+        for row in pending[10:]:
+            await store.client.call(b"XACK", STREAM, b"readers", row[0])
+        dropped = 0
+        for number in range(100):
+            answer = await store.inbox.hand_over(message(f"C{number}"))
+            assert isinstance(answer, HandedOver)
+            dropped += answer.dropped
+        length = cast("int", await store.client.call(b"XLEN", STREAM))
+        gone = 150 - length
+        assert gone >= 10
+        assert dropped == 10 + max(0, gone - 50)  # read and not acknowledged, and those not read
+
+
+async def test_what_waits_too_long_is_given_up_and_what_is_gone_is_counted(redis_url: str) -> None:
+    async with real_store(redis_url, policy=RedisPolicy(unheard_longest=0.001)) as store:
+        await fill(store, 5)
+        too_old = 0
+
+        async def are_given_up() -> bool:
+            nonlocal too_old
+            too_old += sum(each.too_old for each in await store.inbox.publish_waiting())
+            return too_old == 5
+
+        await eventually(are_given_up)
+        assert list(await store.inbox.publish_waiting()) == []
+    async with real_store(redis_url) as store:
+        for number in range(5):
+            await store.inbox.hand_over(message(f"D{number}"))
+        await store.client.call(b"DEL", STREAM)
+        (found,) = await store.inbox.publish_waiting()
+        assert (found.lost, found.waiting) == (5, 0)
+
+
+async def test_two_daemons_that_publish_at_once_publish_nothing_twice(store: RedisStore, redis_url: str) -> None:
+    await fill(store, 500)
+    heard: list[bytes] = []
+    begun = anyio.Event()
+
+    async def take(one: Heard) -> None:
+        await checkpoint()
+        if one.payload is None:
+            begun.set()
+        else:
+            heard.append(one.payload)
+
+    subscription = Subscription(store.client.address, store.client.policy, [STREAM])
+    async with real_store(redis_url, "two") as other, anyio.create_task_group() as tasks:
+        tasks.start_soon(subscription.listen, take)
+        await begun.wait()
+        async with anyio.create_task_group() as both:
+            for _ in range(5):
+                both.start_soon(store.inbox.publish_waiting)
+                both.start_soon(other.inbox.publish_waiting)
+        with anyio.fail_after(SOON):
+            while len(heard) < 500:  # noqa: ASYNC110  # the server does not say when
+                await anyio.sleep(0.005)
+        tasks.cancel_scope.cancel()
+    assert heard == [usual_payload(f"B{number}") for number in range(500)]
+
+
+async def test_a_key_of_a_wrong_type_keeps_no_other_agent_waiting(store: RedisStore) -> None:
+    await fill(store, 1)
+    await store.client.call(b"SADD", b"wa:unheard", b"broken")
+    await store.client.call(b"SET", b"wa:unheard:broken", b"no hash")
+    (found,) = await store.inbox.publish_waiting()
+    assert (found.agent_id, found.waiting) == (SALES, 1)

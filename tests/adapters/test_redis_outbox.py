@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
@@ -240,7 +240,7 @@ class TestOtherDaemons:
         await add(store, b"left")
         async with listening(store, dead, SALES) as told:
             await told.until(b"left")
-            await dead.begin(told.replies[0])
+            await dead.begin(told.replies[0], is_named=True)
 
     async def test_what_a_dead_daemon_left_is_taken_over_while_listening(self, store: RedisStore) -> None:
         async with listening(store, store.outbox, SALES) as told:
@@ -255,7 +255,7 @@ class TestOtherDaemons:
         await self.leave(store, "dead")
         async with listening(store, store.outbox, SALES) as told:
             await told.until(b"left")
-            assert told.replies[0].begun_before
+            assert told.replies[0].begun is not None
             await eventually(lambda: only_consumer(store, b"one"))
 
     async def test_what_a_living_daemon_holds_is_left_to_it(self, store: RedisStore) -> None:
@@ -279,7 +279,7 @@ class TestOtherDaemons:
             assert b"left" not in told.payloads
             async with listening(store, RedisAgentOutbox(store.client, Keys(), "dead"), SALES) as told:
                 await told.until(b"left")
-            assert told.replies[0].begun_before
+            assert told.replies[0].begun is not None
 
     async def test_two_daemons_that_take_over_at_once_deliver_it_once(self, redis_url: str) -> None:
         policy = RedisPolicy(sweep=0.02, tidy=0.02, claim_after=1.0)
@@ -348,11 +348,58 @@ class TestBounds:
         await add(store, b"reply")
         async with listening(store, store.outbox, SALES) as told:
             await told.until(b"reply")
-            await store.outbox.begin(told.replies[0])
-            key = b"wa:sending:sales:" + (told.replies[0].entry or "").encode()
-            assert cast("int", await store.client.call(b"TTL", key)) > 86_000
+            await store.outbox.begin(told.replies[0], is_named=True)
+            key = b"wa:sending:sales"
+            assert await store.client.call(b"HKEYS", key) == [(told.replies[0].entry or "").encode()]
+            assert await store.client.call(b"TTL", key) == -1  # it must outlive a daemon that is stopped for days
             await store.outbox.settle(told.replies[0])
             assert await store.client.call(b"EXISTS", key) == 0
+
+    async def test_a_reply_that_was_begun_may_leave_only_while_nobody_else_can_have_it(self, redis_url: str) -> None:
+        async with real_store(redis_url, policy=RedisPolicy(sweep=0.02, tidy=0.02, claim_after=0.2)) as store:
+            await add(store, b"reply")
+            async with listening(store, store.outbox, SALES) as told:
+                await told.until(b"reply")
+                may_leave = await store.outbox.begin(told.replies[0], is_named=True)
+                assert may_leave is not None
+                await eventually(lambda: is_over(may_leave))
+                again = await store.outbox.begin(told.replies[0], is_named=True)
+                assert again is not None
+
+    async def test_what_a_server_forgets_to_be_settled_is_not_delivered_again(self, store: RedisStore) -> None:
+        await add(store, b"sent")
+        async with listening(store, store.outbox, SALES) as told:
+            await told.until(b"sent")
+            kept = await store.client.call(b"DUMP", OUT)  # with the entry unacknowledged
+            await store.outbox.settle(told.replies[0])
+            await store.client.call(b"RESTORE", OUT, b"0", cast("bytes", kept), b"REPLACE")
+            await add(store, b"next")
+            await told.until(b"next")
+            await eventually(lambda: is_pending(store, 1))
+        assert told.payloads == [b"sent", b"next"]
+
+    async def test_a_reply_of_twenty_megabytes_is_delivered_like_any_other(self, store: RedisStore) -> None:
+        async with listening(store, store.outbox, SALES) as told:
+            await add(store, b"x" * 20_000_000)
+            await store.client.call(b"PUBLISH", OUT, b"y" * 20_000_000)
+            await eventually(lambda: has_two(told.payloads))
+            await add(store, b"small")
+            await told.until(b"small")
+
+
+async def is_over(may_leave: Callable[[], bool]) -> bool:
+    await checkpoint()
+    return not may_leave()
+
+
+async def is_pending(store: RedisStore, count: int) -> bool:
+    answer = cast("list[object]", await store.client.call(b"XPENDING", OUT, GROUP))
+    return answer[0] == count
+
+
+async def has_two(payloads: list[bytes]) -> bool:
+    await checkpoint()
+    return len(payloads) == 2
 
 
 async def is_said(log: pytest.LogCaptureFixture) -> bool:
@@ -383,6 +430,8 @@ async def test_a_server_killed_and_started_again_ends_one_listening_and_serves_t
             with pytest.raises(StoreUnavailableError):
                 await store.outbox.listen(first.deliver)
             server.start()
+            with pytest.raises(StoreUnavailableError, match="began anew"):
+                await store.ping()
             async with listening(store, store.outbox, SALES) as second:
                 await add(store, b"second")
                 await second.until(b"second")
@@ -454,12 +503,17 @@ async def test_a_call_cancelled_at_any_step_leaves_the_next_one_unharmed(store: 
     entry = await add(store, b"reply")
     reply = IncomingReply(agent_id=SALES, payload=b"reply", entry=entry)
     await store.client.call(b"XGROUP", b"CREATE", OUT, GROUP, b"0")
+    calls: dict[str, Callable[[IncomingReply], Coroutine[object, object, object]]] = {
+        "begin": partial(store.outbox.begin, is_named=True),
+        "undo": store.outbox.undo,
+        "settle": store.outbox.settle,
+    }
     for steps in range(30):
         async with anyio.create_task_group() as group:
-            group.start_soon(getattr(store.outbox, name), reply)
+            group.start_soon(calls[name], reply)
             for _ in range(steps):
                 await checkpoint()
             group.cancel_scope.cancel()
         with anyio.fail_after(SOON):
-            await store.outbox.begin(reply)
+            await store.outbox.begin(reply, is_named=True)
             await store.outbox.settle(reply)

@@ -149,6 +149,8 @@ async def test_a_server_killed_while_it_is_watched_is_an_error_and_watching_a_ne
                 with pytest.raises(StoreUnavailableError):
                     await store.wish.watch(bell)
                 server.start()
+                with pytest.raises(StoreUnavailableError, match="began anew"):
+                    await store.ping()
             async with watching(store.wish) as bell:
                 await store.client.call(b"HSET", b"wa:integrations", b"one", b"1")
                 await bell.next(1)

@@ -10,7 +10,7 @@ that start: sessions stay connected to WhatsApp while nobody reaches their gatew
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -18,11 +18,12 @@ import anyio
 
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.gateway_events import FakeGatewayEvents
+from wa_supervisor.domain.chat_history import ChatRow, Found
 from wa_supervisor.domain.errors import GatewayAnswerError, GatewayTimeoutError
 from wa_supervisor.domain.gateway import GatewayHealth, SessionAccess, SessionReport, StartOptions
-from wa_supervisor.domain.names import ChatId, GatewayName, SessionName
+from wa_supervisor.domain.names import ChatId, GatewayName, SessionName, StanzaId
 from wa_supervisor.domain.sending import SendOutcome, Unknown
-from wa_supervisor.engine.ports import EventSink
+from wa_supervisor.engine.ports import EventSink, MayLeave, always
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +133,38 @@ class BusyGateway:
         await self._serve("close", access.session)
         await self._fake.close(access)
 
-    async def send_text(self, access: SessionAccess, chat: ChatId, text: str) -> SendOutcome:
+    async def send_text(
+        self,
+        access: SessionAccess,
+        chat: ChatId,
+        text: str,
+        *,
+        stanza: StanzaId | None = None,
+        may_leave: MayLeave = always,
+    ) -> SendOutcome:
         """See `Gateway.send_text`."""
         try:
             await self._serve("send_text", access.session)
         except GatewayAnswerError as error:
             return Unknown(reason="NoAnswer", message=str(error))
-        return await self._fake.send_text(access, chat, text)
+        return await self._fake.send_text(access, chat, text, stanza=stanza, may_leave=may_leave)
+
+    async def chats(self, access: SessionAccess, *, count: int, start: ChatId | None = None) -> Sequence[ChatRow]:
+        """See `Gateway.chats`."""
+        await self._serve("chats", access.session)
+        return await self._fake.chats(access, count=count, start=start)
+
+    async def messages(
+        self, access: SessionAccess, chat: ChatId, *, count: int, after: str | None = None, before: str | None = None
+    ) -> Sequence[Found]:
+        """See `Gateway.messages`."""
+        await self._serve("messages", access.session)
+        return await self._fake.messages(access, chat, count=count, after=after, before=before)
+
+    async def number_exists(self, access: SessionAccess, chat: ChatId) -> bool:
+        """See `Gateway.number_exists`."""
+        await self._serve("number_exists", access.session)
+        return await self._fake.number_exists(access, chat)
 
     async def set_typing(self, access: SessionAccess, chat: ChatId, on: bool) -> None:
         """See `Gateway.set_typing`."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
+from typing import Protocol, cast
 
 import anyio
 import pytest
@@ -17,6 +18,7 @@ from wa_supervisor.adapters.redis.keys import agent_input
 from wa_supervisor.adapters.redis.store import RedisStore
 from wa_supervisor.adapters.redis.subscription import Heard, Subscription
 from wa_supervisor.domain.errors import StoreUnavailableError
+from wa_supervisor.domain.marks import Mark
 from wa_supervisor.domain.message_ids import Identity
 from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, IntegrationId, SessionName, StanzaId
 from wa_supervisor.engine.ports import AgentInbox, HandedOver, HandOver, SeenBefore
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.anyio
 
 AGENT, OTHER_AGENT = AgentId("sales"), AgentId("support")
 CHAT, OTHER_CHAT = ChatId("5511988887777@c.us"), ChatId("120363@g.us")
+MAIN, SESSION = GatewayName("main"), SessionName("s1")
 ONE, TWO = IntegrationId("one"), IntegrationId("two")
 
 
@@ -41,6 +44,10 @@ class Side(Protocol):
     async def refuse_next(self, agent: AgentId) -> None: ...
 
     async def accept_again(self, agent: AgentId) -> None: ...
+
+    async def heard(self, agent: AgentId) -> list[bytes]: ...
+
+    async def read_by_group(self, agent: AgentId) -> None: ...
 
 
 class FakeSide:
@@ -65,11 +72,20 @@ class FakeSide:
         del agent
         await checkpoint()
 
+    async def heard(self, agent: AgentId) -> list[bytes]:
+        await checkpoint()
+        return self.inbox.published[agent]
+
+    async def read_by_group(self, agent: AgentId) -> None:
+        await checkpoint()
+        self.inbox.groups.add(agent)
+
 
 class RedisSide:
     def __init__(self, store: RedisStore) -> None:
         self.inbox: AgentInbox = store.inbox
         self._client = store.client
+        self._heard: defaultdict[AgentId, list[bytes]] = defaultdict(list)
 
     async def stream(self, agent: AgentId) -> list[bytes]:
         entries = read_entries(await self._client.call(b"XRANGE", agent_input(agent), b"-", b"+"))
@@ -82,6 +98,8 @@ class RedisSide:
         async def take(heard: Heard) -> None:
             await checkpoint()
             assert heard.channel == agent_input(agent)
+            if heard.payload is not None:
+                self._heard[agent].append(heard.payload)
             begun.set()
 
         subscription = Subscription(self._client.address, self._client.policy, [agent_input(agent)])
@@ -89,7 +107,28 @@ class RedisSide:
             group.start_soon(subscription.listen, take)
             await begun.wait()
             yield
+            await self._client.call(b"PUBLISH", agent_input(agent), b"fence")
+            await eventually(lambda: self._is_fenced(agent))
             group.cancel_scope.cancel()
+        await eventually(lambda: self._is_left(agent))
+
+    async def heard(self, agent: AgentId) -> list[bytes]:
+        await checkpoint()
+        return self._heard[agent]
+
+    async def read_by_group(self, agent: AgentId) -> None:
+        await self._client.call(b"XGROUP", b"CREATE", agent_input(agent), b"readers", b"0", b"MKSTREAM")
+
+    async def _is_fenced(self, agent: AgentId) -> bool:
+        await checkpoint()
+        if self._heard[agent][-1:] != [b"fence"]:
+            return False
+        self._heard[agent].pop()
+        return True
+
+    async def _is_left(self, agent: AgentId) -> bool:
+        answer = cast("list[object]", await self._client.call(b"PUBSUB", b"NUMSUB", agent_input(agent)))
+        return answer[1] == 0
 
     async def refuse_next(self, agent: AgentId) -> None:
         await self._client.call(b"SET", agent_input(agent), b"no stream")
@@ -131,6 +170,7 @@ def message(
     *,
     payload: bytes = b'{"text":"ola","message_id":"false_x_y"}',
     marks_typing: bool = False,
+    mark: Mark | None = None,
 ) -> HandOver:
     identity = Identity(
         gateway=GatewayName("main"),
@@ -146,6 +186,7 @@ def message(
         chat=chat,
         payload=payload,
         marks_typing=marks_typing,
+        mark=mark,
     )
 
 
@@ -192,13 +233,14 @@ async def test_the_same_message_from_many_at_once_is_handed_over_once(side: Side
 
 
 async def test_it_is_told_how_many_heard_it_on_the_channel(side: Side) -> None:
-    unheard = await side.inbox.hand_over(message("A1"))
     with anyio.fail_after(SOON):
         async with side.hearing(AGENT):
-            heard = await side.inbox.hand_over(message("A2"))
+            heard = await side.inbox.hand_over(message("A1"))
+    unheard = await side.inbox.hand_over(message("A2"))
     assert isinstance(unheard, HandedOver)
     assert isinstance(heard, HandedOver)
-    assert (unheard.listeners, heard.listeners) == (0, 1)
+    assert (unheard.listeners, unheard.is_waiting) == (0, True)
+    assert (heard.listeners, heard.is_waiting) == (1, False)
 
 
 async def test_a_hand_over_that_failed_left_nothing_behind_and_may_be_repeated(side: Side) -> None:
@@ -250,3 +292,90 @@ async def test_a_cancelled_hand_over_is_done_whole_or_not_at_all(side: Side) -> 
         return sorted(await side.stream(AGENT)) == sorted(b"%d" % number for number in range(12))
 
     await eventually(all_there)
+
+
+# --- marks
+
+
+def mark(at: int, stanza: str = "M", chat: ChatId = CHAT) -> Mark:
+    return Mark(chat=chat, message_id=f"false_{chat}_{stanza}", at=at)
+
+
+async def marks_of(side: Side) -> dict[ChatId, Mark]:
+    return dict((await side.inbox.marks(MAIN, SESSION, 0.0)).by_chat)
+
+
+async def test_a_mark_is_set_with_the_hand_over_and_never_goes_back(side: Side) -> None:
+    await side.inbox.hand_over(message("A1", mark=mark(10, "A1")))
+    assert await marks_of(side) == {CHAT: mark(10, "A1")}
+    await side.inbox.hand_over(message("A2"))
+    await side.inbox.hand_over(message("A3", mark=mark(9, "A3")))
+    assert await marks_of(side) == {CHAT: mark(10, "A1")}
+    await side.inbox.hand_over(message("A4", mark=mark(10, "A4")))
+    assert await marks_of(side) == {CHAT: mark(10, "A4")}
+    await side.inbox.advance(MAIN, SESSION, mark(5, "B"))
+    assert await marks_of(side) == {CHAT: mark(10, "A4")}
+    await side.inbox.advance(MAIN, SESSION, mark(11, "C"))
+    assert await marks_of(side) == {CHAT: mark(11, "C")}
+
+
+async def test_a_message_seen_before_moves_the_mark_all_the_same(side: Side) -> None:
+    await side.inbox.hand_over(message("A1"))
+    assert await side.inbox.hand_over(message("A1", mark=mark(10, "A1"))) == SeenBefore()
+    assert await marks_of(side) == {CHAT: mark(10, "A1")}
+
+
+async def test_a_session_is_ours_from_when_it_was_first_asked_for(side: Side) -> None:
+    assert (await side.inbox.marks(MAIN, SESSION, 1000.5)).since == 1000.5
+    assert (await side.inbox.marks(MAIN, SESSION, 2000.0)).since == 1000.5
+    assert (await side.inbox.marks(MAIN, SessionName("another"), 2000.0)).since == 2000.0
+
+
+async def test_marks_are_forgotten_only_where_they_have_not_moved(side: Side) -> None:
+    await side.inbox.advance(MAIN, SESSION, mark(10))
+    await side.inbox.advance(MAIN, SESSION, mark(10, chat=OTHER_CHAT))
+    await side.inbox.advance(MAIN, SESSION, mark(11))
+    await side.inbox.forget_marks(MAIN, SESSION, [mark(10), mark(10, chat=OTHER_CHAT)])
+    assert await marks_of(side) == {CHAT: mark(11)}
+
+
+# --- agents that are away
+
+
+async def test_what_nobody_heard_waits_and_is_published_in_order_when_somebody_listens(side: Side) -> None:
+    said = [b"%d" % number for number in range(250)]
+    for number, payload in enumerate(said[:-1]):
+        await side.inbox.hand_over(message(f"A{number}", payload=payload))
+    assert [each.waiting for each in await side.inbox.publish_waiting()] == [249]
+    with anyio.fail_after(SOON):
+        async with side.hearing(AGENT):
+            late = await side.inbox.hand_over(message("late", payload=said[-1]))
+            assert isinstance(late, HandedOver)
+            assert (late.listeners, late.is_waiting) == (0, True)  # it does not overtake those that wait
+            published = [each for _ in range(3) for each in await side.inbox.publish_waiting()]
+            after = await side.inbox.hand_over(message("after", payload=b"after"))
+    assert await side.heard(AGENT) == [*said, b"after"]
+    assert sum(each.published for each in published) == 250
+    assert isinstance(after, HandedOver)
+    assert (after.listeners, after.is_waiting) == (1, False)
+    assert list(await side.inbox.publish_waiting()) == []
+
+
+async def test_an_agent_that_reads_the_stream_by_a_group_has_nothing_waiting(side: Side) -> None:
+    await side.inbox.hand_over(message("A1"))
+    await side.read_by_group(AGENT)
+    answer = await side.inbox.hand_over(message("A2"))
+    assert isinstance(answer, HandedOver)
+    assert not answer.is_waiting
+    assert all(not each.waiting for each in await side.inbox.publish_waiting())
+    assert len(await side.stream(AGENT)) == 2
+
+
+async def test_one_agents_absence_is_no_others(side: Side) -> None:
+    await side.inbox.hand_over(message("A1"))
+    with anyio.fail_after(SOON):
+        async with side.hearing(OTHER_AGENT):
+            other = await side.inbox.hand_over(message("A2", agent=OTHER_AGENT, payload=b"other"))
+    assert isinstance(other, HandedOver)
+    assert not other.is_waiting
+    assert await side.heard(OTHER_AGENT) == [b"other"]

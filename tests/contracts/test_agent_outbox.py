@@ -42,6 +42,8 @@ class Side(Protocol):
 
     async def die_and_return(self) -> None: ...
 
+    async def lose(self, agent: AgentId, entry: str) -> None: ...
+
 
 class FakeSide:
     def __init__(self) -> None:
@@ -65,6 +67,11 @@ class FakeSide:
     async def die_and_return(self) -> None:
         await checkpoint()
         self.outbox.forget_in_flight()
+
+    async def lose(self, agent: AgentId, entry: str) -> None:
+        del agent
+        await checkpoint()
+        self.outbox.lose(entry)
 
 
 class RedisSide:
@@ -101,6 +108,11 @@ class RedisSide:
         await checkpoint()
         # Under another name: the one before is not announced, so it is dead.
         self.outbox = RedisAgentOutbox(self._client, Keys(), f"daemon-{self._daemons}")
+
+    async def lose(self, agent: AgentId, entry: str) -> None:
+        await self._client.call(
+            b"XCLAIM", agent_output(agent), b"wa-supervisor", b"another", b"0", entry.encode(), b"JUSTID"
+        )
 
 
 @pytest.fixture(params=KINDS, ids="-".join)
@@ -240,7 +252,7 @@ async def test_a_settled_entry_is_delivered_to_nobody_again(side: Side) -> None:
     await side.add(SALES, b"sent")
     async with listening(side, SALES) as told:
         await told.until(b"sent")
-        await side.outbox.begin(told.reply(b"sent"))
+        await side.outbox.begin(told.reply(b"sent"), is_named=True)
         await side.outbox.settle(told.reply(b"sent"))
     await side.die_and_return()
     await side.add(SALES, b"fence")
@@ -254,14 +266,15 @@ async def test_an_entry_that_a_dead_daemon_began_says_so_and_one_that_it_did_not
         await side.add(SALES, payload)
     async with listening(side, SALES) as told:
         await told.until(b"begun", b"waiting", b"undone")
-        await side.outbox.begin(told.reply(b"begun"))
-        await side.outbox.begin(told.reply(b"undone"))
+        await side.outbox.begin(told.reply(b"begun"), is_named=True)
+        await side.outbox.begin(told.reply(b"undone"), is_named=True)
         await side.outbox.undo(told.reply(b"undone"))
     await side.die_and_return()
     async with listening(side, SALES) as told:
         await told.until(b"begun", b"waiting", b"undone")
-    begun = {reply.payload: reply.begun_before for reply in told.replies}
+    begun = {reply.payload: reply.begun is not None for reply in told.replies}
     assert begun == {b"begun": True, b"waiting": False, b"undone": False}
+    assert [reply.begun.is_named for reply in told.replies if reply.begun] == [True]
 
 
 async def test_settling_twice_is_settling_once(side: Side) -> None:
@@ -277,7 +290,7 @@ async def test_begin_undo_and_settle_do_nothing_for_what_came_on_the_channel(sid
         await side.publish(SALES, b"heard")
         await told.until(b"heard")
         reply = told.reply(b"heard")
-        await side.outbox.begin(reply)
+        await side.outbox.begin(reply, is_named=True)
         await side.outbox.undo(reply)
         await side.outbox.settle(reply)
         side.outbox.give_back(reply)
@@ -335,10 +348,10 @@ async def test_an_entry_that_was_begun_and_is_given_back_says_so(side: Side) -> 
     await side.add(SALES, b"begun")
     async with listening(side, SALES) as told:
         await told.until(b"begun")
-        await side.outbox.begin(told.replies[0])
+        await side.outbox.begin(told.replies[0], is_named=True)
         side.outbox.give_back(told.replies[0])
         await told.until_times(2, b"begun")
-    assert [reply.begun_before for reply in told.replies] == [False, True]
+    assert [reply.begun is not None for reply in told.replies] == [False, True]
 
 
 async def test_an_entry_given_back_while_nobody_follows_its_agent_waits_until_somebody_does(side: Side) -> None:
@@ -364,3 +377,32 @@ async def test_two_agents_with_the_same_entry_id_do_not_disturb_each_other(side:
     async with listening(side, SALES, SUPPORT) as told:
         await told.until(b"of support")
     assert told.payloads == [b"of support"]
+
+
+async def test_an_entry_that_another_daemon_took_over_cannot_be_begun(side: Side) -> None:
+    entry = await side.add(SALES, b"contested")
+    async with listening(side, SALES) as told:
+        await told.until(b"contested")
+        assert await side.outbox.begin(told.replies[0], is_named=True) is not None
+        await side.lose(SALES, entry)
+        assert await side.outbox.begin(told.replies[0], is_named=True) is None
+
+
+async def test_what_came_on_the_channel_may_always_leave(side: Side) -> None:
+    async with listening(side, SALES) as told:
+        await side.publish(SALES, b"heard")
+        await told.until(b"heard")
+        may_leave = await side.outbox.begin(told.replies[0], is_named=False)
+    assert may_leave is not None
+    assert may_leave()
+
+
+async def test_an_entry_that_is_passed_on_is_not_delivered_here_again(side: Side) -> None:
+    await side.add(SALES, b"for another")
+    async with listening(side, SALES) as told:
+        await told.until(b"for another")
+        await side.outbox.pass_on(told.replies[0], "another")
+        assert await side.outbox.begin(told.replies[0], is_named=True) is None
+        await side.add(SALES, b"fence")
+        await told.until(b"fence")
+    assert told.payloads == [b"for another", b"fence"]

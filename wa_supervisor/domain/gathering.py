@@ -10,7 +10,6 @@ Pure but for what it remembers; the time is handed in, and nothing here waits.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
 
 from wa_supervisor.domain.names import AgentId
 from wa_supervisor.domain.observations import (
@@ -25,12 +24,14 @@ QUIET = 60.0
 """Seconds after which the same may be told again: a minute is what one looks for in a history."""
 
 
-@dataclass(slots=True)
 class _Gathered:
-    last: Observation
-    until: float
-    """When the rest is told."""
-    more: int = 0
+    __slots__ = ("last", "more", "until")
+
+    def __init__(self, last: Observation, until: float) -> None:
+        self.last = last
+        self.until = until
+        """When the rest is told."""
+        self.more = 0
 
 
 class Gathering:
