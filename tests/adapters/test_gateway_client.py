@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.adapters.scripted_server import Peer, Server, answer, serving
 from wa_supervisor.adapters.gateway.client import HttpGateway
 from wa_supervisor.adapters.gateway.turns import Turns
-from wa_supervisor.adapters.gateway.wire import Answer, Call, NothingAskedError, Wire, WirePolicy
+from wa_supervisor.adapters.gateway.wire import Answer, Call, NothingAskedError, SupersededError, Wire, WirePolicy
 from wa_supervisor.domain.errors import (
     GatewayAnswerError,
     GatewayUnreachableError,
@@ -476,6 +476,41 @@ async def test_a_hung_call_does_not_keep_others_waiting() -> None:
         assert answered.is_success
 
 
+async def test_whether_a_call_may_leave_is_asked_after_its_turn_has_come() -> None:
+    is_ours, asked, go_on = True, 0, anyio.Event()
+
+    async def answer_when_told(peer: Peer) -> None:
+        await peer.read_request()
+        await go_on.wait()
+        await peer.send(said({}))
+        await peer.read_rest()
+
+    def may_leave() -> bool:
+        nonlocal asked
+        asked += 1
+        return is_ours
+
+    async def send(wire: Wire) -> None:
+        with pytest.raises(SupersededError):
+            await wire.exchange(
+                Call(method="POST", path="/send", what="send", within=PATIENT, body={}, may_leave=may_leave)
+            )
+
+    async with serving(answer_when_told) as server, anyio.create_task_group() as tasks:
+        wire = Wire(MAIN, server.url, WirePolicy(requests_at_once=1, turn_longest=PATIENT), verify=True)
+        tasks.start_soon(wire.exchange, Call(method="GET", path="/first", what="first", within=PATIENT))
+        await until_asked(server)
+        tasks.start_soon(send, wire)
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        assert asked == 0
+        is_ours = False
+        go_on.set()
+    assert asked == 1
+    assert [request.line.split()[1] for request in server.requests] == ["/first"]
+    await wire.aclose()
+
+
 async def test_a_call_that_costs_the_gateway_nothing_needs_no_turn() -> None:
     async with hung(WirePolicy(requests_at_once=1, turn_longest=PATIENT)) as wire:
         call = Call(method="GET", path="/healthz", what="healthz", within=PATIENT, takes_turn=False)
@@ -486,3 +521,80 @@ async def test_a_call_without_a_connection_was_not_asked() -> None:
     async with hung(WirePolicy(connections=1)) as wire:
         with pytest.raises(NothingAskedError):
             await wire.exchange(Call(method="GET", path="/healthz", what="healthz", within=SHORT))
+
+
+# --- pages of chats ------------------------------------------------------------------------------------------------
+
+
+def listed(*chats: str) -> bytes:
+    """Build a page of `list-chats`."""
+    return said([{"id": {"_serialized": chat}, "t": 1786000000} if chat else None for chat in chats])
+
+
+CHANNELS = [f"12036300000000010{number}@newsletter" for number in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("page", "asked"),
+    [
+        pytest.param(listed(ANNA, CHANNELS[0]), 1, id="short"),
+        pytest.param(
+            listed(ANNA, *CHANNELS[:2], *(f"551190000008{number}@c.us" for number in range(3))), 1, id="mostly people"
+        ),
+        pytest.param(listed(*CHANNELS[:6]), 2, id="the same again"),
+        pytest.param(listed(*[""] * 6), 1, id="unreadable"),
+    ],
+)
+async def test_a_page_without_people_is_asked_on_only_while_that_leads_on(page: bytes, asked: int) -> None:
+    async with answering({"list-chats": page}) as (gateway, server):
+        rows = await gateway.chats(ACME, count=6)
+        assert all(row.chat.endswith("@c.us") for row in rows)
+        bodies = [json.loads(request.body) for request in server.requests if "list-chats" in request.line]
+        assert bodies[0] == {"count": 6, "direction": "after"}
+        assert len(bodies) == asked
+        assert [body.get("id") for body in bodies[1:]] == [CHANNELS[5]] * (asked - 1)
+
+
+# --- what is looked up ---------------------------------------------------------------------------------------------
+
+
+async def test_a_look_at_a_chat_that_fails_is_an_answer_error_and_makes_no_new_token() -> None:
+    failed = said(sample("http-error-06"), "401 Unauthorized")
+
+    async def speak(peer: Peer) -> None:
+        while True:
+            line = (await peer.read_request()).line
+            await peer.send(said({"token": "made"}, "201 Created") if "generate-token" in line else failed)
+
+    async with serving(speak) as server, http_gateway(server.url, secret="s") as gateway:
+        with pytest.raises(GatewayAnswerError):
+            await gateway.messages(ACME, ANNA, count=50, after=f"false_{ANNA}_3EB0A1")
+        assert len(server.requests) == 2
+        path, _, query = server.requests[1].line.split()[1].partition("?")
+        assert path == f"/api/acme/get-messages/{ANNA}"
+        assert query == "count=50&direction=after&id=false_5511900000077%40c.us_3EB0A1"
+        assert "content-type" not in server.requests[1].headers
+
+
+@pytest.mark.parametrize(
+    ("given", "exists"),
+    [
+        (sample("http-check-number-status-01"), True),
+        ({"response": {"numberExists": True}}, True),
+        ({"response": {"numberExists": False, "canReceiveMessage": True}}, False),
+        ({"response": {"numberExists": True, "canReceiveMessage": False}}, False),
+        ({"response": {}}, False),
+    ],
+)
+async def test_a_number_exists_if_it_is_said_to_and_to_receive(given: object, *, exists: bool) -> None:
+    async with answering({"5511900000077": said(given)}) as (gateway, _):
+        assert await gateway.number_exists(ACME, ANNA) is exists
+
+
+@pytest.mark.parametrize("spoilt", [HTML, said({}), said([]), said({"response": []}), said({}, "500 Oh")])
+async def test_a_look_up_that_says_nothing_is_an_answer_error(spoilt: bytes) -> None:
+    async with answering({"5511900000077": spoilt, "list-chats": said({"response": []})}) as (gateway, _):
+        with pytest.raises(GatewayAnswerError):
+            await gateway.number_exists(ACME, ANNA)
+        with pytest.raises(GatewayAnswerError):
+            await gateway.chats(ACME, count=50)

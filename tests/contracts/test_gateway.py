@@ -637,6 +637,22 @@ async def test_a_page_of_chats_begins_with_the_chat_that_is_named(side: Side) ->
     assert await page(2, GROUP) == [ANNA, BEN]  # one that is gone: from the first
 
 
+async def test_chats_of_nobody_who_is_answered_are_left_out_and_the_pages_are_whole(side: Side) -> None:
+    await connect(side)
+    channels = [ChatId(f"1203630000000001{number:02d}@newsletter") for number in range(9)]
+    for chat in (CARL, *channels[:7], BEN, channels[7], ANNA, channels[8]):
+        side.writes(ACME.session, chat, "hi")
+
+    async def page(count: int, start: ChatId | None = None) -> list[ChatId]:
+        return [row.chat for row in await side.gateway.chats(ACME, count=count, start=start)]
+
+    assert await page(20) == [ANNA, BEN, CARL]
+    assert await page(1) == [ANNA]
+    assert (await page(3))[:2] == [ANNA, BEN]
+    assert await page(3, BEN) == [BEN, CARL]
+    assert await page(2, CARL) == [CARL]
+
+
 async def test_messages_are_the_last_ones_oldest_first_own_ones_among_them(side: Side) -> None:
     await connect(side)
     first = side.writes(ACME.session, ANNA, "one")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.domain.samples import message_objects, payload
 from tests.domain.strategies import json_values, mutated, nested, patient
-from wa_supervisor.domain.chat_history import ChatRow, Found, read_chat_row, read_found
+from wa_supervisor.domain.chat_history import ChatRow, Found, oldest_first, read_chat_row, read_found
 from wa_supervisor.domain.message_ids import MessageId
 from wa_supervisor.domain.messages import InboundMessage, LeftOut, LeftOutReason, OwnMessage
 from wa_supervisor.domain.names import ChatId, GatewayName, SessionName, StanzaId
@@ -119,6 +119,48 @@ def test_message_that_says_nothing_of_itself_has_no_place(value: object) -> None
 
 def test_repr_of_a_found_message_keeps_its_text_to_itself() -> None:
     assert "tudo bem" not in repr(read_found(payload("received-message-08")["response"], MAIN, ACME))
+
+
+def page(*times: object) -> list[Found]:
+    """Give messages with these times, in this order."""
+    return [
+        read_found({"id": f"false_{ANNA}_3EB0{number}", "type": "chat", "body": "hi", "t": at}, MAIN, ACME)
+        for number, at in enumerate(times)
+    ]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        (),
+        (10,),
+        (10, 10, 10),
+        (10, 11, 12),
+        (10, 8),
+        (10, 12, 8),
+        (10, 8, 12, 7, 13),
+        (None, None, None),
+        (10, None, 12, "soon"),
+        (12, None, 10),
+    ],
+)
+def test_page_stays_as_it_is_listed_latecomers_in_their_place(times: tuple[object, ...]) -> None:
+    found = page(*times)
+    assert oldest_first(found) == found
+
+
+@pytest.mark.parametrize("times", [(12, 11, 10), (12, 12, 11, 11, 10), (12, None, 11, None, 10), (None, 9, 8, 7)])
+def test_page_that_runs_backwards_is_turned_round(times: tuple[object, ...]) -> None:
+    found = page(*times)
+    assert oldest_first(found) == found[::-1]
+
+
+@given(times=st.lists(st.none() | st.integers(0, 5)))
+def test_no_message_of_a_page_is_lost_and_order_settles(times: list[int | None]) -> None:
+    found = page(*times)
+    ordered = oldest_first(found)
+    assert ordered in (found, found[::-1])
+    assert oldest_first(ordered) == ordered
 
 
 def check_row(value: object) -> None:

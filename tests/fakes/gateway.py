@@ -31,6 +31,8 @@ from wa_supervisor.domain.names import ChatId, GatewayName, SessionName, StanzaI
 from wa_supervisor.domain.sending import NotSent, Repeat, SendOutcome, Sent, Unknown
 from wa_supervisor.engine.ports import MayLeave, always
 
+_LISTED = frozenset({ChatKind.PERSON, ChatKind.LID, ChatKind.GROUP})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentText:
@@ -205,9 +207,9 @@ class FakeGateway(Scripted):
                 return NotSent(reason=error.reason, message=str(error), repeat=Repeat.WHEN_CONNECTED)
             if not may_leave():
                 return NotSent(reason="Superseded", message="not ours (any more)", repeat=Repeat.NEVER)
-            if stanza is not None and self.refuses_names:
-                return Unknown(reason="Http500", message="no such name", has_ended=True)
             is_nameable = chat_kind(chat) in {ChatKind.PERSON, ChatKind.LID}
+            if stanza is not None and is_nameable and self.refuses_names:
+                return Unknown(reason="Http500", message="no such name", has_ended=True)
             return self._send(
                 session, SentText(session=access.session, chat=chat, text=text), stanza if is_nameable else None
             )
@@ -216,7 +218,11 @@ class FakeGateway(Scripted):
         """Give a page of the session's chats, the latest active first."""
         with self._counted("chats"):
             async with self._call("chats"):
-                return self._admitted(access).book.rows(count, start, self.listed_as)
+                book = self._admitted(access).book
+                rows = book.rows(len(book.chats), None, self.listed_as)
+                listed = [row for row in rows if chat_kind(row.chat) in _LISTED]
+                first = next((at for at, row in enumerate(listed) if row.chat == start), 0)
+                return listed[first : first + count]
 
     async def messages(
         self, access: SessionAccess, chat: ChatId, *, count: int, after: str | None = None, before: str | None = None

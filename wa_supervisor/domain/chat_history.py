@@ -6,7 +6,9 @@ id for a number, objects for strings). Nothing raises: what cannot be read is le
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import cast
 
 from wa_supervisor.domain.chats import read_chat_id
@@ -57,3 +59,16 @@ def read_chat_row(row: object) -> ChatRow | None:
 def read_found(row: object, gateway: GatewayName, session: SessionName) -> Found:
     """Read one message of `get-messages`, which does not name the session."""
     return Found(message=read_message({"response": row, "session": session}, gateway, session=session))
+
+
+def oldest_first(found: Sequence[Found]) -> list[Found]:
+    """Give one page of a chat in the order in which its messages came.
+
+    The gateway lists them so, whether those before or after a message were asked for; only a page whose times fall from
+    one end to the other is turned round. It is not sorted by time: a message that came late has an early one, and would
+    go before others that were handled already, so that it counted as handled itself.
+    """
+    times = [each.place.at for each in found if each.place is not None and each.place.at]
+    steps = [later - earlier for earlier, later in pairwise(times)]
+    falls = sum(step < 0 for step in steps)  # one alone is a latecomer
+    return list(found[::-1]) if falls > 1 and not any(step > 0 for step in steps) else list(found)

@@ -19,7 +19,7 @@ import msgspec
 
 from wa_supervisor.adapters.gateway.tokens import Tokens
 from wa_supervisor.adapters.gateway.wire import Answer, Call, NothingAskedError, SupersededError, Wire, WirePolicy
-from wa_supervisor.domain.chat_history import ChatRow, Found, read_chat_row, read_found
+from wa_supervisor.domain.chat_history import ChatRow, Found, oldest_first, read_chat_row, read_found
 from wa_supervisor.domain.chats import ChatKind, chat_kind, is_sendable, send_flags
 from wa_supervisor.domain.errors import (
     GatewayAnswerError,
@@ -44,6 +44,9 @@ HEALTH_TIMEOUT = 10.0
 
 _NAMEABLE = frozenset({ChatKind.PERSON, ChatKind.LID})
 """Chats whose messages can be named beforehand: in groups an id names its participant too."""
+
+_LISTED = frozenset({ChatKind.PERSON, ChatKind.LID, ChatKind.GROUP})
+"""Chats that are of interest in a list: nobody answers stories, channels and broadcast lists."""
 
 _SHORT_LID = 14
 """Digits up to which the gateway takes a lid for a phone number where it ignores `isLid`."""
@@ -177,13 +180,27 @@ class HttpGateway:
             (await self._ask(access, "POST", "typing", body)).read(_Any)
 
     async def chats(self, access: SessionAccess, *, count: int, start: ChatId | None = None) -> Sequence[ChatRow]:
-        """Ask `list-chats` for chats of people and groups."""
+        """Ask `list-chats`, and ask on while a full page has hardly any people and groups.
+
+        Callers take a page with few rows for the last one, and one full of channels is not.
+        """
+        found, seen = list[ChatRow](), set[ChatId]()
+        while True:
+            wanted = count + 1 if seen else count  # a page begins with the last chat of the one before
+            rows = await self._page_of_chats(access, wanted, start)
+            named = [row for row in map(read_chat_row, rows) if row is not None]
+            fresh = [row for row in named if row.chat not in seen]
+            seen.update(row.chat for row in fresh)
+            found += [row for row in fresh if chat_kind(row.chat) in _LISTED]
+            if not fresh or len(rows) < wanted or len(found) > count // 2:
+                return found[:count]
+            start = named[-1].chat
+
+    async def _page_of_chats(self, access: SessionAccess, count: int, start: ChatId | None) -> list[object]:
         body: dict[str, object] = {"count": count, "direction": "after"}
         if start is not None:
             body["id"] = start
-        rows = (await self._ask(access, "POST", "list-chats", body)).read(list[object])
-        found = (read_chat_row(row) for row in rows)
-        return [row for row in found if row is not None]
+        return (await self._ask(access, "POST", "list-chats", body)).read(list[object])
 
     async def messages(
         self, access: SessionAccess, chat: ChatId, *, count: int, after: str | None = None, before: str | None = None
@@ -195,9 +212,7 @@ class HttpGateway:
             query["id"] = anchor
         route = f"get-messages/{quote(chat, safe='@')}?{urlencode(query)}"
         answer = await self._ask(access, "GET", route, what="get-messages")
-        found = [read_found(row, self.name, access.session) for row in answer.read(_Messages).response]
-        times = [each.place.at for each in found if each.place is not None and each.place.at]
-        return found[::-1] if times and times[0] > times[-1] else found  # oldest first, whichever way it lists them
+        return oldest_first([read_found(row, self.name, access.session) for row in answer.read(_Messages).response])
 
     async def number_exists(self, access: SessionAccess, chat: ChatId) -> bool:
         """Ask `check-number-status`."""
