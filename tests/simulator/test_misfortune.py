@@ -165,3 +165,26 @@ async def test_events_are_lost_until_their_time_is_over(
         while not anna(gateway).writes("acme", "again").emitted:  # noqa: ASYNC110  # time itself has no event
             await anyio.sleep(0.01)
     await events.until(lambda listening: listening.texts() == ["again"])
+
+
+async def test_so_many_messages_are_lost_own_ones_among_them_and_their_acks_are_not(
+    api: Caller, gateway: SimulatedGateway, events: Listener
+) -> None:
+    await api.http.post("/_control/lose-events", json={"session": "acme", "times": 2})
+    assert gateway.person("5511900000078@c.us").writes("other", "not there").emitted is False
+    assert not anna(gateway).writes("acme", "lost").emitted
+    assert (await api.send(ANNA, "own")).status_code == 201
+    assert anna(gateway).writes("acme", "heard").emitted
+    assert (await events.next("onack", count=3))["body"] == "own"
+    await events.until(lambda listening: listening.texts() == ["heard"])
+    assert not events.texts(from_me=True)
+
+
+async def test_messages_lost_of_any_session_are_counted_together_and_can_be_called_off(
+    api: Caller, gateway: SimulatedGateway
+) -> None:
+    gateway.lose_events(times=2)
+    assert not anna(gateway).writes("acme", "lost").emitted
+    gateway.lose_events()
+    assert anna(gateway).writes("acme", "heard").emitted
+    assert await api.status() == "CONNECTED"

@@ -192,6 +192,22 @@ async def test_list_chats_begins_with_the_chat_that_is_named(
     assert [row["id"]["_serialized"] for row in rows] == [named(number) for number in chats]
 
 
+async def test_list_chats_has_pinned_chats_before_all_others(api: Caller, gateway: SimulatedGateway) -> None:
+    numbers = [f"551190000000{number}@c.us" for number in range(4)]
+    for number in numbers:
+        gateway.person(number).writes("acme", "hi")
+
+    async def listed(**body: object) -> list[str]:
+        return [row["id"]["_serialized"] for row in (await api.post("list-chats", body)).json()]
+
+    for chat in numbers[:2]:
+        assert (await api.http.post("/_control/pin", json={"session": "acme", "chat": chat})).status_code == 200
+    assert await listed() == [numbers[1], numbers[0], numbers[3], numbers[2]]
+    assert await listed(count=2, id=numbers[0]) == [numbers[0], numbers[3]]
+    await api.http.post("/_control/pin", json={"session": "acme", "chat": numbers[1], "on": False})
+    assert await listed() == [numbers[0], numbers[3], numbers[2], numbers[1]]
+
+
 async def test_asking_for_unread_messages_clears_the_marks(api: Caller, gateway: SimulatedGateway) -> None:
     anna(gateway).writes("acme", "one")
     anna(gateway).writes("acme", "two")

@@ -174,6 +174,16 @@ async def test_a_message_id_given_beforehand_names_the_message(acme: Caller, gat
     assert gateway.ledger.received[0].id == wanted
 
 
+async def test_a_message_id_given_twice_is_received_twice_so_that_a_duplicate_shows(
+    acme: Caller, gateway: SimulatedGateway
+) -> None:
+    wanted = f"true_{ANNA}_3EB0OURS"
+    for _ in range(2):
+        answer = await acme.post("send-message", phone=ANNA, message="hello", options={"messageId": wanted})
+        assert answer.status_code == 201
+    assert [(entry.id, entry.text) for entry in gateway.ledger.received] == [(wanted, "hello")] * 2
+
+
 async def test_a_message_id_of_another_chat_is_answered_500(acme: Caller, gateway: SimulatedGateway) -> None:
     wanted = "true_5511900000078@c.us_3EB0OURS"
     answer = await acme.post("send-message", phone=ANNA, message="hello", options={"messageId": wanted})

@@ -165,6 +165,11 @@ def owner_writes(gateway: SimulatedGateway, session: str, chat: str, text: str) 
     return gateway.owner_writes(session, chat, text)
 
 
+def pin(gateway: SimulatedGateway, session: str, chat: str, *, on: bool = True) -> None:
+    """The owner pins a chat to the top of the list."""
+    gateway.session(session).page.history.pin(chat, on=on)
+
+
 def number(gateway: SimulatedGateway, number: str, fate: Literal["missing", "denied", "fine"]) -> None:
     """What look-ups say about a phone number."""
     gateway.number_is(number, fate)
@@ -198,9 +203,9 @@ def age(gateway: SimulatedGateway, seconds: float) -> None:
     gateway.age(seconds)
 
 
-def lose_events(gateway: SimulatedGateway, seconds: float, session: str | None = None) -> None:
-    """Messages are kept and not emitted for a while."""
-    gateway.lose_events(seconds, session=session)
+def lose_events(gateway: SimulatedGateway, seconds: float = 0.0, times: int = 0, session: str | None = None) -> None:
+    """Messages are kept and not emitted, for a while or so many of them."""
+    gateway.lose_events(seconds, times=times, session=session)
 
 
 def cut_clients(gateway: SimulatedGateway) -> None:
@@ -245,6 +250,7 @@ _FUNCTIONS: tuple[Callable[..., object], ...] = (
     react,
     take_back,
     owner_writes,
+    pin,
     number,
     fault,
     mend,

@@ -30,14 +30,15 @@ POST /_control/... with a JSON body; `=` gives the default
     react                 session, person, message, reaction: a reaction to a message by its id; "": taken back
     take-back             session, person, stanza: a direct message is revoked
     owner-writes          session, chat, text: an own message from the phone; its ledger entry
+    pin                   session, chat, on=true: list-chats has the chat before those that are not pinned
     number                number, fate: `missing`, `denied` (it exists, but look-ups say no) or `fine`
     fault                 fault: see `wa_supervisor.simulator.faults`
     mend                  no fault any more
     emit                  event, payload=null: any event as it is; {"emitted": whether a client was there}
     secret                secret: another one; no token is valid any more
     age                   seconds: the server process has been up for so much longer
-    lose-events           seconds, session=null: for so long messages are kept but neither they nor acks are emitted;
-                          null: of all sessions
+    lose-events           seconds=0, times=0, session=null: messages are kept, but for so long neither they nor acks
+                          are emitted, and then not the next so many messages; null: of all sessions
     cut-clients           the Socket.IO connections are cut
     restart               seconds=0, start_stored=null: after the answer killed, down so long, back on the same port
     forget-ledger         a new page of the ledger

@@ -166,9 +166,10 @@ class SimulatedGateway:
         if self._process is not None:
             self._process.feed.cut()
 
-    def lose_events(self, seconds: float, *, session: str | None = None) -> None:
-        """Keep messages and emit none, nor their acks, for so long; of one session, or of all."""
+    def lose_events(self, seconds: float = 0.0, *, times: int = 0, session: str | None = None) -> None:
+        """Keep messages and emit none, nor their acks, for so long, and none of so many; of one session, or of all."""
         self.world.mute(session, seconds)
+        self.world.lose(session, times)
 
     async def go_down(self) -> None:
         """The server process is killed: every connection is cut, the port refuses."""

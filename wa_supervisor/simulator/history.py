@@ -46,6 +46,7 @@ class History:
         self._per_chat = per_chat
         self._chats_limit = chats
         self._chats: dict[str, Chat] = {}
+        self._pinned: set[str] = set()
         self._absent: list[Message] = []
         self._new: list[Message] = []
 
@@ -133,9 +134,14 @@ class History:
                 chat.unread = 0
         return found
 
+    def pin(self, chat_id: str, *, on: bool) -> None:
+        """The owner pins a chat, or lets go of it."""
+        (self._pinned.add if on else self._pinned.discard)(self._real(chat_id))
+
     def chats(self) -> list[Chat]:
-        """Every chat that has messages, the latest active first."""
-        return sorted((c for c in self._chats.values() if c.messages), key=lambda c: c.messages[-1].seq, reverse=True)
+        """Every chat that has messages: first those that are pinned, and among each kind the latest active first."""
+        there = [chat for chat in self._chats.values() if chat.messages]
+        return sorted(there, key=lambda chat: (chat.id in self._pinned, chat.messages[-1].seq), reverse=True)
 
     def shown(self, chat_id: str) -> str:
         """The chat's id as HTTP answers have it."""

@@ -1,7 +1,7 @@
 """The browser page of a session: what is really there, whatever the status says, and the messages that pass it.
 
 A page is alive, crashed, over a dead WhatsApp socket, or not there at all. Messages reach the account in any case: an
-alive page sees them at once and, when the server listens, they are emitted (unless the script has the session mute);
+alive page sees them at once and, when the server listens, they are emitted (unless the script has them lost);
 otherwise they wait for the next page and are never emitted. The object lives as long as the session; `number` tells
 one opened page from the next.
 """
@@ -67,7 +67,7 @@ class WebPage:
 
         `meant` is the text that was written, where the message does not (yet) show it.
         """
-        emitted = self.state is PageState.ALIVE and self.listening and not self._world.is_mute(self._session)
+        emitted = self.state is PageState.ALIVE and self.listening and not self._world.loses(self._session)
         if self.state is PageState.ALIVE:
             self.history.add(message)
         else:
@@ -86,13 +86,15 @@ class WebPage:
         )
         ledger.note_written(entry)
         if emitted:
-            self.emit(message, wids_as_objects=wids_as_objects)
+            self._emit(message, wids_as_objects=wids_as_objects)
         return entry
 
     def emit(self, message: Message, *, wids_as_objects: bool = False) -> None:
-        """`received-message`, as the page reports it to the server's listener; lost while the session is mute."""
-        if self._world.is_mute(self._session):
-            return
+        """`received-message`, as the page reports it to the server's listener, unless the script has it lost."""
+        if not self._world.loses(self._session):
+            self._emit(message, wids_as_objects=wids_as_objects)
+
+    def _emit(self, message: Message, *, wids_as_objects: bool) -> None:
         model = event_model(message, session=self._session, inline_media=self._world.manners.inline_media)
         if wids_as_objects:
             model = with_wid_objects(model)

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal, Protocol
@@ -73,6 +74,7 @@ class World:
         )
         """The acks that follow a send, each with the line in which it waits."""
         self._mute_until: dict[str | None, float] = {}
+        self._to_lose: Counter[str | None] = Counter()
         self._seq = itertools.count(1)
         self._prefix = f"3EB0{secrets.token_hex(4).upper()}"
 
@@ -84,6 +86,20 @@ class World:
         """Whether messages of this session are not emitted now."""
         now = time.monotonic()
         return any(self._mute_until.get(each, 0.0) > now for each in (session, None))
+
+    def lose(self, session: str | None, times: int) -> None:
+        """Emit none of the next `times` messages of this session, or of any; their acks are emitted."""
+        self._to_lose[session] = times
+
+    def loses(self, session: str) -> bool:
+        """Whether this message of the session is not emitted; counts it."""
+        if self.is_mute(session):
+            return True
+        for each in (session, None):
+            if self._to_lose[each] > 0:
+                self._to_lose[each] -= 1
+                return True
+        return False
 
     def next_seq(self) -> int:
         """A number above all before it."""
