@@ -20,8 +20,8 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from tests.adapters.scripted_server import OK, Peer, Script, Server, answer, answers, serving
-from wa_supervisor.adapters.gateway.attempt import Attempt, Body
-from wa_supervisor.adapters.gateway.transport import AiohttpTransport, TransportPolicy
+from wa_supervisor.adapters.gateway.attempt import Attempt, Body, HeldBackError
+from wa_supervisor.adapters.gateway.transport import MAY_LEAVE, AiohttpTransport, TransportPolicy
 
 pytestmark = pytest.mark.anyio
 
@@ -463,6 +463,49 @@ async def test_a_body_that_cannot_be_read_again_is_not_sent_when_the_connection_
         with pytest.raises(httpx.ConnectError):
             await client.post("/", content=closes_first())
         assert len(server.requests) == 1
+
+
+class Asked:
+    """Says whether a request may leave, and counts."""
+
+    def __init__(self, *, may_leave: bool) -> None:
+        self.may_leave = may_leave
+        self.times = 0
+
+    def __call__(self) -> bool:
+        self.times += 1
+        return self.may_leave
+
+
+async def test_whether_it_may_leave_is_asked_once_when_a_stale_connection_is_replaced() -> None:
+    asked = Asked(may_leave=True)
+    async with client_of(answers) as (client, server):
+        await client.get("/")
+        request = client.build_request("POST", "/", content=b"hello", extensions={MAY_LEAVE: asked})
+        request.stream = ClosesFirst(server.peers[0])
+        assert (await client.send(request)).text == "ok"
+        assert asked.times == 1
+        assert [received.body for received in server.requests] == [b"", b"hello"]
+
+
+async def test_what_may_not_leave_does_not_leave_on_the_connection_that_replaces_a_stale_one() -> None:
+    asked = Asked(may_leave=False)
+    heard: list[bytes] = []
+
+    async def answer_on_the_first(peer: Peer) -> None:
+        if peer is server.peers[0]:
+            await answers(peer)
+        heard.append(await peer.read_rest())
+
+    async with client_of(answer_on_the_first) as (client, server):
+        await client.get("/")
+        request = client.build_request("POST", "/", content=b"hello", extensions={MAY_LEAVE: asked})
+        request.stream = ClosesFirst(server.peers[0])
+        with pytest.raises(HeldBackError):
+            await client.send(request)
+        assert asked.times == 1
+        await until(lambda: bool(heard))
+        assert heard == [b""]
 
 
 @pytest.mark.parametrize("turns_between", [0, 10])

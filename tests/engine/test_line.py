@@ -33,6 +33,9 @@ CALLS: Mapping[str, tuple[str, Call]] = {
     "is_connected": ("check-connection-session", lambda line: line.is_connected(ACCESS)),
     "close": ("close-session", lambda line: line.close(ACCESS)),
     "set_typing": ("typing", lambda line: line.set_typing(ACCESS, CHAT, on=True)),
+    "chats": ("list-chats", lambda line: line.chats(ACCESS, count=10)),
+    "messages": ("get-messages", lambda line: line.messages(ACCESS, CHAT, count=10)),
+    "number_exists": ("check-number-status", lambda line: line.number_exists(ACCESS, CHAT)),
 }
 
 every_call = pytest.mark.parametrize("method", list(CALLS))
@@ -77,9 +80,32 @@ async def test_what_the_gateway_answers_goes_through_as_it_is() -> None:
     assert isinstance(await line.send_text(ACCESS, CHAT, "hello"), Sent)
     await line.set_typing(ACCESS, CHAT, on=True)
     assert gateway.typing == {("a-number", CHAT)}
+    assert [row.chat for row in await line.chats(ACCESS, count=10)] == [CHAT]
+    assert await line.number_exists(ACCESS, CHAT)
     await line.close(ACCESS)
     await line.start(ACCESS, StartOptions(phone="5511900000000"))
     assert gateway.session("a-number").options.phone == "5511900000000"
+
+
+async def test_what_is_asked_of_a_send_and_of_a_history_goes_through_as_it_is() -> None:
+    gateway = connected()
+    line = Line(gateway, LIMIT)
+    named = [StanzaId(f"3EB000{number}") for number in range(4)]
+    for name in named:
+        assert await line.send_text(ACCESS, CHAT, "hello", stanza=name) == Sent(stanzas=(name,), acknowledged=True)
+    held_back = await line.send_text(ACCESS, CHAT, "hello", may_leave=lambda: False)
+    assert isinstance(held_back, NotSent)
+    assert held_back.reason == "Superseded"
+    second = f"true_{CHAT}_{named[1]}"
+    for found, expected in (
+        (await line.messages(ACCESS, CHAT, count=10, after=second), named[2:]),
+        (await line.messages(ACCESS, CHAT, count=10, before=second), named[:1]),
+        (await line.messages(ACCESS, CHAT, count=2), named[2:]),
+    ):
+        assert [each.place.id.stanza for each in found if each.place] == expected
+    assert list(await line.chats(ACCESS, count=0)) == []
+    gateway.missing_numbers.add(CHAT)
+    assert not await line.number_exists(ACCESS, CHAT)
 
 
 @every_call
