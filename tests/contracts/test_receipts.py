@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 import anyio
 import msgspec
 import pytest
+from anyio.lowlevel import checkpoint
 
 from tests.contracts.redis_sides import KINDS, real_store
 from tests.fakes.receipts import FakeReceipts
 from wa_supervisor.adapters.redis.entries import read_entries
 from wa_supervisor.adapters.redis.keys import agent_receipts
 from wa_supervisor.adapters.redis.store import RedisStore
+from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, StanzaId
 from wa_supervisor.domain.receipts import Fate, Receipt, SentMessage
 from wa_supervisor.engine.ports import Receipts
@@ -40,14 +42,26 @@ class Side(Protocol):
 
     async def told(self) -> list[Receipt]: ...
 
+    async def refuse_next(self, method: str) -> None: ...
+
+    async def accept_again(self) -> None: ...
+
 
 class FakeSide:
     def __init__(self) -> None:
         self.receipts = FakeReceipts()
 
     async def told(self) -> list[Receipt]:
-        await anyio.lowlevel.checkpoint()
+        await checkpoint()
         return self.receipts.told[AGENT]
+
+    async def refuse_next(self, method: str) -> None:
+        await checkpoint()
+        self.receipts.fail_next(method)
+
+    async def accept_again(self) -> None:
+        """The failure is used up."""
+        await checkpoint()
 
 
 class RedisSide:
@@ -58,6 +72,13 @@ class RedisSide:
     async def told(self) -> list[Receipt]:
         rows = read_entries(await self._client.call(b"XRANGE", agent_receipts(AGENT), b"-", b"+"))
         return [msgspec.json.decode((row.fields or {})[b"receipt"], type=Receipt) for row in rows]
+
+    async def refuse_next(self, method: str) -> None:
+        del method
+        await self._client.call(b"CONFIG", b"SET", b"maxmemory", b"1")
+
+    async def accept_again(self) -> None:
+        await self._client.call(b"CONFIG", b"SET", b"maxmemory", b"0")
 
 
 @pytest.fixture(params=KINDS, ids="-".join)
@@ -143,3 +164,51 @@ async def test_what_was_not_sent_is_told_too(side: Side) -> None:
     failed = Receipt(agent_id=AGENT, status=Fate.FAILED, at=1.5, reason="NoSession")
     await side.receipts.tell(failed)
     assert await side.told() == [failed]
+
+
+@pytest.mark.parametrize("text", ["", "\u0000\n\\/\u007f", "ação 🙂", "\ufffe", "}{[]", "null"])
+async def test_whatever_a_receipt_says_stays_as_it_is_through_its_acks(side: Side, text: str) -> None:
+    receipt = msgspec.structs.replace(RECEIPT, reply_id=text, entry="1790000000000-18446744073709551615")
+    await side.receipts.sent(MESSAGE, receipt, 1)
+    assert await side.receipts.acked(MAIN, STANZA, 2, 1_790_000_001.125)
+    assert await side.told() == [
+        receipt,
+        msgspec.structs.replace(receipt, status=Fate.DELIVERED, at=1_790_000_001.125),
+    ]
+
+
+async def test_what_is_told_again_with_an_ack_that_came_meanwhile_is_told_once_more(side: Side) -> None:
+    await side.receipts.sent(MESSAGE, RECEIPT, 1)
+    delivered = msgspec.structs.replace(RECEIPT, status=Fate.DELIVERED)
+    for _ in range(2):
+        await side.receipts.sent(MESSAGE, delivered, 2)
+    assert not [await side.receipts.acked(MAIN, STANZA, ack, 0.0) for ack in (1, 2)].count(False)
+    assert await side.told() == [RECEIPT, delivered]
+
+
+async def test_one_stanza_at_two_gateways_is_two_messages(side: Side) -> None:
+    other = GatewayName("other")
+    await side.receipts.sent(MESSAGE, RECEIPT, 1)
+    assert not await side.receipts.is_ours(other, STANZA)
+    await side.receipts.sent(SentMessage(gateway=other, stanza=STANZA), RECEIPT, 1)
+    await side.receipts.acked(other, STANZA, 2, 1.0)
+    await side.receipts.acked(MAIN, STANZA, 3, 2.0)
+    assert [receipt.status for receipt in await side.told()] == [Fate.SENT, Fate.SENT, Fate.DELIVERED, Fate.READ]
+
+
+@pytest.mark.parametrize("name", ["sent", "acked", "tell"])
+async def test_a_failure_is_ours_and_what_is_repeated_is_told(side: Side, name: str) -> None:
+    await side.receipts.sent(MESSAGE, RECEIPT, 0)
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "sent": lambda: side.receipts.sent(MESSAGE, RECEIPT, 1),
+        "acked": lambda: side.receipts.acked(MAIN, STANZA, 1, 1.0),
+        "tell": lambda: side.receipts.tell(RECEIPT),
+    }
+    await side.refuse_next(name)
+    try:
+        with pytest.raises(StoreUnavailableError):
+            await calls[name]()
+    finally:
+        await side.accept_again()
+    await calls[name]()
+    assert len(await side.told()) == 2

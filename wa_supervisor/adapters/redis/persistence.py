@@ -26,7 +26,7 @@ class Persistence:
         """Say, each in a sentence, what can be lost with these settings, and what mends it."""
         said: list[str] = []
         if self.appendonly is False:
-            since = "the last snapshot" if self.save else "it was started (there are no snapshots either)"
+            since = "it was started (there are no snapshots either)" if self.save == "" else "the last snapshot"
             said.append(f"Redis forgets everything since {since} when it dies; CONFIG SET appendonly yes")
         elif self.appendonly and self.appendfsync == "everysec":
             said.append(
