@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import cast
 
 import anyio
@@ -12,13 +14,16 @@ from anyio.lowlevel import checkpoint
 
 from tests.adapters.redis_server import own_server
 from tests.contracts.redis_sides import SOON, clients, eventually, real_store
+from wa_supervisor.adapters.redis.address import read_address
 from wa_supervisor.adapters.redis.entries import read_entries
 from wa_supervisor.adapters.redis.keys import agent_input
 from wa_supervisor.adapters.redis.policy import RedisPolicy
 from wa_supervisor.adapters.redis.refusals import RefusalError
 from wa_supervisor.adapters.redis.store import RedisStore
 from wa_supervisor.adapters.redis.subscription import Heard, Subscription
+from wa_supervisor.adapters.redis.wire import open_wire
 from wa_supervisor.domain.errors import StoreUnavailableError
+from wa_supervisor.domain.marks import Mark
 from wa_supervisor.domain.message_ids import Identity
 from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, IntegrationId, SessionName, StanzaId
 from wa_supervisor.engine.ports import HandedOver, HandOver, SeenBefore
@@ -230,6 +235,48 @@ async def only_these(observer: RedisStore, connections: list[int]) -> bool:
     return await clients(observer.client, "") == connections
 
 
+class Ear:
+    """Keeps what was heard."""
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+        self.began = anyio.Event()
+        self._came = anyio.Event()
+
+    async def take(self, heard: Heard) -> None:
+        await checkpoint()
+        if heard.payload is None:
+            self.began.set()
+            return
+        self.payloads.append(heard.payload)
+        self._came.set()
+        self._came = anyio.Event()
+
+    async def until(self, count: int) -> None:
+        while len(self.payloads) < count:
+            await self._came.wait()
+
+
+@asynccontextmanager
+async def hearing(url: str, agent: AgentId) -> AsyncIterator[Ear]:
+    """Listen to an agent's channel as an agent does, on a connection of its own."""
+    ear = Ear()
+    subscription = Subscription(read_address(url), RedisPolicy(), [agent_input(agent)])
+    with anyio.fail_after(SOON):
+        async with anyio.create_task_group() as group:
+            group.start_soon(subscription.listen, ear.take)
+            await ear.began.wait()
+            yield ear
+            group.cancel_scope.cancel()
+    async with real_store(url, "observer") as observer:
+        await eventually(lambda: is_left(observer, agent))
+
+
+async def is_left(observer: RedisStore, agent: AgentId) -> bool:
+    answer = cast("list[object]", await observer.client.call(b"PUBSUB", b"NUMSUB", agent_input(agent)))
+    return answer[1] == 0
+
+
 # --- bounds
 
 
@@ -329,3 +376,114 @@ async def test_a_key_of_a_wrong_type_keeps_no_other_agent_waiting(store: RedisSt
     await store.client.call(b"SET", b"wa:unheard:broken", b"no hash")
     (found,) = await store.inbox.publish_waiting()
     assert (found.agent_id, found.waiting) == (SALES, 1)
+
+
+async def test_what_is_pending_for_ever_hides_nothing_that_the_bound_takes_later(redis_url: str) -> None:
+    """Entries that went from the stream stay pending in their group until somebody acknowledges them."""
+    async with real_store(redis_url, policy=BOUND) as store:
+        await store.client.call(b"XGROUP", b"CREATE", STREAM, b"readers", b"0", b"MKSTREAM")
+        dropped = 0
+        for number in range(400):
+            answer = await store.inbox.hand_over(message(f"C{number}"))
+            assert isinstance(answer, HandedOver)
+            dropped += answer.dropped
+            await store.client.call(b"XREADGROUP", b"GROUP", b"readers", b"me", b"STREAMS", STREAM, b">")
+        assert dropped == 400 - cast("int", await store.client.call(b"XLEN", STREAM))
+
+
+async def test_what_somebody_took_out_of_the_middle_is_lost_and_keeps_nothing_waiting(
+    store: RedisStore, redis_url: str
+) -> None:
+    async with hearing(redis_url, SALES):
+        await fill(store, 10)  # heard, so that the stream is longer than what waits
+    for number in range(5):
+        await store.inbox.hand_over(message(f"D{number}"))
+    entries = read_entries(await store.client.call(b"XRANGE", STREAM, b"-", b"+"))
+    for entry in entries[-3:-1]:
+        await store.client.call(b"XDEL", STREAM, entry.id.encode())
+    async with hearing(redis_url, SALES) as heard:
+        (found,) = await store.inbox.publish_waiting()
+        assert (found.published, found.lost, found.waiting) == (3, 2, 0)
+        answer = await store.inbox.hand_over(message("D5"))
+        assert isinstance(answer, HandedOver)
+        assert (answer.listeners, answer.is_waiting) == (1, False)
+        await heard.until(4)
+    assert heard.payloads == [usual_payload(f"D{number}") for number in (0, 1, 4, 5)]
+
+
+async def test_an_agent_that_listens_by_a_pattern_hears_what_waited(store: RedisStore, redis_url: str) -> None:
+    await fill(store, 150)
+    async with open_wire(read_address(redis_url), store.client.policy) as wire:
+        await wire.send([(b"PSUBSCRIBE", b"agent:*:input")])
+        await wire.receive("listening", within=SOON)
+        (found,) = await store.inbox.publish_waiting()
+        assert (found.published, found.waiting) == (150, 0)
+        for number in range(150):
+            answer = cast("list[bytes]", await wire.receive("listening", within=SOON))
+            assert answer[3] == usual_payload(f"B{number}")
+
+
+async def test_so_much_waits_that_it_is_published_in_several_calls_and_none_is_cut_off(
+    store: RedisStore, redis_url: str
+) -> None:
+    big = [b"%d" % number + b"x" * 1_000_000 for number in range(40)]
+    for number, payload in enumerate(big):
+        await store.inbox.hand_over(message(f"B{number}", payload))
+    async with hearing(redis_url, SALES) as heard:
+        waiting = len(big)
+        while waiting:
+            (found,) = await store.inbox.publish_waiting()
+            assert 1 <= found.published <= 5
+            waiting = found.waiting
+            await heard.until(len(big) - waiting)
+        await heard.until(len(big))
+    assert heard.payloads == big
+
+
+async def test_nothing_that_waited_too_long_is_published_however_much_it_is(redis_url: str) -> None:
+    async with real_store(redis_url) as store:
+        await fill(store, 1200)
+    async with real_store(redis_url, policy=RedisPolicy(unheard_longest=0)) as store:
+        await anyio.sleep(0.002)  # the last one is older than nothing once the millisecond is over
+        async with hearing(redis_url, SALES) as heard:
+            first = await store.inbox.publish_waiting()
+            second = await store.inbox.publish_waiting()
+            assert [(each.too_old, each.waiting) for each in (*first, *second)] == [(1000, 200), (200, 0)]
+        assert heard.payloads == []
+
+
+async def test_a_channel_that_is_not_permitted_keeps_no_other_agent_waiting(store: RedisStore, redis_url: str) -> None:
+    await fill(store, 1)
+    await store.inbox.hand_over(replace(message("C"), agent_id=AgentId("forbidden")))
+    narrow = (b"on", b"nopass", b"~*", b"+@all", b"resetchannels", b"&agent:sales:*")
+    await store.client.call(b"ACL", b"SETUSER", b"narrow", *narrow)
+    async with real_store(redis_url) as other:
+        await other.client.call(b"AUTH", b"narrow", b"any")
+        (found,) = await other.inbox.publish_waiting()
+    await store.client.call(b"ACL", b"DELUSER", b"narrow")
+    assert (found.agent_id, found.waiting) == (SALES, 1)
+
+
+@pytest.mark.parametrize("name", ["marks", "advance", "forget_marks", "publish_waiting"])
+async def test_the_other_calls_cancelled_at_any_step_leave_the_next_one_unharmed(redis_url: str, name: str) -> None:
+    gateway, session = GatewayName("main"), SessionName("s1")
+    for steps in range(25):
+        async with real_store(redis_url) as store:
+            inbox, mark = store.inbox, Mark(chat=CHAT, message_id="M", at=steps)
+            calls: dict[str, Callable[[], Coroutine[object, object, object]]] = {
+                "marks": lambda: inbox.marks(gateway, session, 1.0),  # noqa: B023  # called before the next turn
+                "advance": lambda: inbox.advance(gateway, session, mark),  # noqa: B023  # as above
+                "forget_marks": lambda: inbox.forget_marks(gateway, session, [mark]),  # noqa: B023  # as above
+                "publish_waiting": inbox.publish_waiting,
+            }
+            await inbox.hand_over(message(f"A{steps}"))
+            async with anyio.create_task_group() as group:
+                group.start_soon(calls[name])
+                for _ in range(steps):
+                    await checkpoint()
+                group.cancel_scope.cancel()
+            with anyio.fail_after(SOON):
+                await inbox.advance(gateway, session, mark)
+                assert (await inbox.marks(gateway, session, 1.0)).by_chat == {CHAT: mark}
+                (found,) = await inbox.publish_waiting()
+                assert found.waiting == steps + 1

@@ -57,8 +57,13 @@ local function unread(rows, groups)
         missing[row[1]] = true
       end
     end
-    for _, row in ipairs(redis.call('XPENDING', stream, group.name, '-', last, #rows)) do
-      missing[row[1]] = true
+    local from = rows[1][1]  -- what went before these may be pending for ever
+    while from do
+      local pending = redis.call('XPENDING', stream, group.name, from, last, 1000)
+      for _, row in ipairs(pending) do
+        missing[row[1]] = true
+      end
+      from = #pending == 1000 and '(' .. pending[1000][1] or nil
     end
   end
   return missing

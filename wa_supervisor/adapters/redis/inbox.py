@@ -27,6 +27,12 @@ _log = logging.getLogger(__name__)
 PAGE, PAGES = b"100", b"10"
 """Entries read at once while publishing what waited, and how often in one call: milliseconds of the server's time."""
 
+AT_ONCE = b"4000000"
+"""Bytes published in one call: the server cuts a listener off that has 8 MB for long, or 32 MB, not read yet."""
+
+_OF_ONE_AGENT = frozenset({"WRONGTYPE", "NOPERM"})
+"""Refusals that are about one agent's key or channel."""
+
 
 class _Shown(msgspec.Struct):
     """The part of a payload that a reader of the stream may want without decoding the rest."""
@@ -104,15 +110,17 @@ class RedisAgentInbox:
         keys = (names.agent_input(agent), self._keys.unheard(agent), self._keys.agents_away)
         age = b"%d" % round(self._client.policy.unheard_longest * 1000)
         try:
-            answer = await self._publish_waiting.call(keys, (to_bytes(agent), age, PAGE, PAGES))
+            answer = await self._publish_waiting.call(keys, (to_bytes(agent), age, PAGE, PAGES, AT_ONCE))
         except RefusalError as error:
-            if error.code != "WRONGTYPE":
+            if error.code not in _OF_ONE_AGENT:
                 raise
             if agent not in self._complained:
                 self._complained.add(agent)
                 _log.warning("what waits for an agent cannot be published", extra={"agent": agent, "why": str(error)})
             return None
         published, waiting, too_old, lost = cast("tuple[int, int, int, int]", answer)
+        if not (published or waiting or too_old or lost):  # another daemon did it, or a group reads the stream now
+            return None
         return Published(agent_id=agent, published=published, waiting=waiting, too_old=too_old, lost=lost)
 
     async def owner_of(self, agent_id: AgentId, chat: ChatId) -> IntegrationId | None:
