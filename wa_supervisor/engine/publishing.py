@@ -34,10 +34,10 @@ class Publishing:
         """Look and publish until cancelled."""
         while True:
             await anyio.sleep(self._policy.publish_every)
-            async for attempt in patient(self._policy.retry_initial, self._policy.retry_max, tell=self._tell):
-                with attempt:
-                    while self._note(await self._inbox.publish_waiting()):
-                        await anyio.lowlevel.checkpoint()
+            try_for_ever = patient(self._policy.retry_initial, self._policy.retry_max, tell=self._tell)
+            has_more = True
+            while has_more:
+                has_more = self._note(await try_for_ever(self._inbox.publish_waiting))
 
     def _note(self, found: Sequence[Published]) -> bool:
         """Tell what became of it; say whether more can be published at once."""
