@@ -464,6 +464,37 @@ async def test_a_channel_that_is_not_permitted_keeps_no_other_agent_waiting(stor
     assert (found.agent_id, found.waiting) == (SALES, 1)
 
 
+@pytest.mark.parametrize(
+    "stop", [(b"CONFIG", b"SET", b"maxmemory", b"1"), (b"REPLICAOF", b"127.0.0.1", b"1")], ids=["full", "replica"]
+)
+async def test_a_server_that_refuses_to_note_what_was_published_publishes_nothing(stop: tuple[bytes, ...]) -> None:
+    with own_server() as server:
+        async with real_store(server.url) as store:
+            await fill(store, 1100)  # more than one call publishes
+            async with hearing(server.url, SALES) as heard:
+                await store.client.call(*stop)
+                for _ in range(2):
+                    with pytest.raises(RefusalError):
+                        await store.inbox.publish_waiting()
+                await store.client.call(b"PUBLISH", STREAM, b"fence")
+                await heard.until(1)
+            assert heard.payloads == [b"fence"]
+
+
+async def test_a_user_who_may_not_see_groups_is_told_so_and_the_message_is_not_lost(
+    redis_url: str, store: RedisStore
+) -> None:
+    await store.inbox.hand_over(message("A1"))
+    narrow = (b"on", b"nopass", b"~*", b"&*", b"+@all", b"-xinfo")
+    await store.client.call(b"ACL", b"SETUSER", b"narrow", *narrow)
+    async with real_store(redis_url) as other:
+        await other.client.call(b"AUTH", b"narrow", b"any")
+        with pytest.raises(RefusalError):
+            await other.inbox.hand_over(message("A2"))
+    await store.client.call(b"ACL", b"DELUSER", b"narrow")
+    assert isinstance(await store.inbox.hand_over(message("A2")), HandedOver)
+
+
 @pytest.mark.parametrize("name", ["marks", "advance", "forget_marks", "publish_waiting"])
 async def test_the_other_calls_cancelled_at_any_step_leave_the_next_one_unharmed(redis_url: str, name: str) -> None:
     gateway, session = GatewayName("main"), SessionName("s1")

@@ -8,7 +8,8 @@
 -- or heard the bound took away}, or nil if the message had been handed over before.
 --
 -- A script that fails is not rolled back, so what can fail comes before what makes the message "seen": a missing
--- permission for the channel is asked for, and XADD meets a stream of a wrong type or a full server.
+-- permission for the channel is asked for, XINFO may not be permitted, and XADD meets a stream of a wrong type or a full
+-- server.
 
 local stream, waiting = KEYS[1], KEYS[6]
 
@@ -108,6 +109,7 @@ end
 if redis.acl_check_cmd and not redis.acl_check_cmd('PUBLISH', stream, '') then
   return redis.error_reply('NOPERM this user may not publish on the channels of agents')
 end
+local groups = redis.call('EXISTS', stream) == 1 and redis.call('XINFO', 'GROUPS', stream) or {}
 local entry = redis.call('XADD', stream, '*',
   'payload', ARGV[5], 'integration_id', ARGV[1], 'session', ARGV[3], 'message_id', ARGV[4])
 redis.call('SET', KEYS[2], entry, 'EX', ARGV[7])
@@ -117,7 +119,6 @@ if ARGV[6] == '1' then
   redis.pcall('SADD', KEYS[4], ARGV[2])
   redis.pcall('EXPIRE', KEYS[4], ARGV[9])
 end
-local groups = redis.call('XINFO', 'GROUPS', stream)
 local dropped = trim(groups)
 if #groups > 0 then  -- the agent reads the stream: the channel is a bell
   if redis.call('DEL', waiting) == 1 then

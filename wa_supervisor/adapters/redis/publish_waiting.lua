@@ -63,6 +63,10 @@ for _ = 1, pages do
   end
 end
 
+-- A script that fails is not rolled back: a server that is full, or a replica, must refuse to note what was published
+-- before the first one is, or it would be published again and again.
+redis.call('HSET', waiting, 'count', count)
+
 -- Whether somebody listens, by a pattern too, is known when the first one is published.
 local size = 1
 while not is_too_old() and pages > 0 and bytes > 0 do
@@ -86,5 +90,7 @@ if #redis.call('XRANGE', stream, first, '+', 'COUNT', 1) == 0 then
   return over(published, old, lost + math.max(0, count))
 end
 count = math.max(1, count)
-redis.call('HSET', waiting, 'first', first, 'count', count)
+if published + old + lost > 0 then
+  redis.call('HSET', waiting, 'first', first, 'count', count)
+end
 return {published, count, old, lost}
