@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Protocol, cast
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.contracts.redis_sides import KINDS, SOON, eventually, real_store
 from tests.fakes.inbox import FakeAgentInbox
@@ -379,3 +382,31 @@ async def test_one_agents_absence_is_no_others(side: Side) -> None:
     assert isinstance(other, HandedOver)
     assert not other.is_waiting
     assert await side.heard(OTHER_AGENT) == [b"other"]
+
+
+STEPS = st.lists(st.sampled_from(["a message", "publish", "two publish", "listen", "leave"]), max_size=14)
+
+
+@given(steps=STEPS)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_whenever_an_agent_comes_and_goes_it_hears_everything_once_and_in_order(
+    side: Side, steps: list[str]
+) -> None:
+    agent = AgentId(uuid.uuid4().hex)  # the side stays the same over all examples
+    said: list[bytes] = []
+    with anyio.fail_after(SOON):
+        async with AsyncExitStack() as listening:
+            for step in [*steps, "leave", "listen", "publish"]:
+                if step == "a message":
+                    said.append(b"%d" % len(said))
+                    await side.inbox.hand_over(message(f"{agent}-{len(said)}", agent=agent, payload=said[-1]))
+                elif step == "leave":
+                    await listening.aclose()
+                elif step == "listen":
+                    await listening.aclose()
+                    await listening.enter_async_context(side.hearing(agent))
+                else:
+                    async with anyio.create_task_group() as group:
+                        for _ in step.split():
+                            group.start_soon(side.inbox.publish_waiting)
+    assert await side.heard(agent) == said
