@@ -359,6 +359,26 @@ class TestClient:
             assert await client.call(b"PING") == b"PONG"
             assert told == []
 
+    async def test_a_server_that_does_not_say_which_it_is_may_be_another_at_every_connection(self) -> None:
+        async def answer(command: list[bytes], stream: ByteStream) -> None:
+            if command[0] == b"QUIT":
+                await stream.aclose()
+            elif command[0] == b"INFO":
+                await stream.send(b"-NOPERM this user has no permissions to run the 'info' command\r\n")
+            else:
+                await stream.send(b"+OK\r\n")
+
+        told: list[str] = []
+        async with scripted_server(answer) as place, running(read_address(f"redis://{place}")) as client:
+            client.on_other_server = lambda: told.append("another")
+            for times in range(3):
+                assert await client.call(b"PING") == b"OK"
+                assert len(told) == times
+                with pytest.raises(StoreUnavailableError):
+                    await client.call(b"QUIT")
+                with pytest.raises(StoreUnavailableError, match="began anew"):
+                    await client.call(b"PING")
+
     async def test_a_server_that_hangs_fails_calls_in_time_and_serves_again_when_it_is_back(self) -> None:
         with own_server() as server:
             async with running(read_address(server.url), HASTY) as client:
