@@ -21,7 +21,7 @@ from wa_supervisor.adapters.redis.policy import RedisPolicy
 from wa_supervisor.adapters.redis.store import RedisStore
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.names import AgentId
-from wa_supervisor.domain.replies import IncomingReply
+from wa_supervisor.domain.replies import Begun, IncomingReply
 from wa_supervisor.domain.status import DaemonStatus
 
 pytestmark = pytest.mark.anyio
@@ -222,13 +222,51 @@ class TestBrokenKeys:
             await add(store, b"mended", SUPPORT)
             await told.until(b"mended")
 
+    async def test_marks_of_a_wrong_type_keep_no_other_agents_replies_back(
+        self, store: RedisStore, redis_url: str
+    ) -> None:
+        await add(store, b"of support", SUPPORT)
+        await add(store, b"of sales")
+        async with listening(store, store.outbox, SALES, SUPPORT) as told:
+            await told.until(b"of support", b"of sales")
+            (ours,) = (reply for reply in told.replies if reply.agent_id == SALES)
+            await store.outbox.begin(ours, is_named=True)
+        await store.client.call(b"SET", b"wa:sending:support", b"no hash")
+        async with real_store(redis_url) as again, listening(again, again.outbox, SALES, SUPPORT) as told:
+            await told.until(b"of support", b"of sales")
+            (ours,) = (reply for reply in told.replies if reply.agent_id == SALES)
+            (theirs,) = (reply for reply in told.replies if reply.agent_id == SUPPORT)
+            assert ours.begun is not None
+            with pytest.raises(StoreUnavailableError, match="of another type"):  # so it is not sent
+                await again.outbox.begin(theirs, is_named=True)
+
+    @pytest.mark.parametrize("mark", [b"", b"1", b"[]", b'"text"', b"{", b'{"at": "x", "named": 1}', b"\xff"])
+    async def test_marks_that_somebody_wrote_say_that_it_was_begun_and_no_more(
+        self, store: RedisStore, redis_url: str, mark: bytes
+    ) -> None:
+        entry = await add(store, b"reply")
+        async with listening(store, store.outbox, SALES) as told:
+            await told.until(b"reply")
+        await store.client.call(b"HSET", b"wa:sending:sales", entry.encode(), mark)
+        for _ in range(2):
+            async with real_store(redis_url) as again, listening(again, again.outbox, SALES) as told:
+                await told.until(b"reply")
+                assert told.replies[0].begun == Begun(at=0.0, is_named=False)
+                assert await again.outbox.begin(told.replies[0], is_named=True) is not None
+
     async def test_a_stream_that_is_deleted_is_made_anew(self, store: RedisStore) -> None:
         async with listening(store, store.outbox, SALES, SUPPORT) as told:
-            await add(store, b"before")
+            entry = await add(store, b"before")
             await told.until(b"before")
+            await eventually(lambda: is_later_than(store, entry))  # another id: this one is under way
             await store.client.call(b"FLUSHALL")
             await add(store, b"after")
             await told.until(b"after")
+
+
+async def is_later_than(store: RedisStore, entry: str) -> bool:
+    seconds, micros = cast("tuple[bytes, bytes]", await store.client.call(b"TIME"))
+    return int(seconds) * 1000 + int(micros) // 1000 > int(entry.partition("-")[0])
 
 
 class TestOtherDaemons:
@@ -280,6 +318,22 @@ class TestOtherDaemons:
             async with listening(store, RedisAgentOutbox(store.client, Keys(), "dead"), SALES) as told:
                 await told.until(b"left")
             assert told.replies[0].begun is not None
+
+    async def test_what_a_stopped_daemon_takes_back_is_its_own_mark_and_not_that_of_who_took_over(
+        self, store: RedisStore
+    ) -> None:
+        entry = await add(store, b"reply")
+        async with listening(store, store.outbox, SALES) as told:
+            await told.until(b"reply")
+            reply = told.replies[0]
+            await store.outbox.begin(reply, is_named=True)
+            two = RedisAgentOutbox(store.client, Keys(), "two")
+            await store.client.call(b"XCLAIM", OUT, GROUP, b"two", b"0", entry.encode(), b"JUSTID")
+            await two.begin(reply, is_named=True)
+            await store.outbox.undo(reply)
+            assert await store.client.call(b"HLEN", b"wa:sending:sales") == 1
+            await two.undo(reply)
+            assert await store.client.call(b"HLEN", b"wa:sending:sales") == 0
 
     async def test_two_daemons_that_take_over_at_once_deliver_it_once(self, redis_url: str) -> None:
         policy = RedisPolicy(sweep=0.02, tidy=0.02, claim_after=1.0)
@@ -498,7 +552,7 @@ async def only_these(store: RedisStore, connections: list[int]) -> bool:
     return await clients(store.client, "") == connections
 
 
-@pytest.mark.parametrize("name", ["begin", "undo", "settle"])
+@pytest.mark.parametrize("name", ["begin", "undo", "settle", "pass_on"])
 async def test_a_call_cancelled_at_any_step_leaves_the_next_one_unharmed(store: RedisStore, name: str) -> None:
     entry = await add(store, b"reply")
     reply = IncomingReply(agent_id=SALES, payload=b"reply", entry=entry)
@@ -507,6 +561,7 @@ async def test_a_call_cancelled_at_any_step_leaves_the_next_one_unharmed(store: 
         "begin": partial(store.outbox.begin, is_named=True),
         "undo": store.outbox.undo,
         "settle": store.outbox.settle,
+        "pass_on": partial(store.outbox.pass_on, daemon="another"),
     }
     for steps in range(30):
         async with anyio.create_task_group() as group:

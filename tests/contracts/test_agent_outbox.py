@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Protocol, cast
 
 import anyio
 import pytest
@@ -44,6 +44,8 @@ class Side(Protocol):
 
     async def lose(self, agent: AgentId, entry: str) -> None: ...
 
+    async def holder(self, agent: AgentId, entry: str) -> str: ...
+
 
 class FakeSide:
     def __init__(self) -> None:
@@ -72,6 +74,11 @@ class FakeSide:
         del agent
         await checkpoint()
         self.outbox.lose(entry)
+
+    async def holder(self, agent: AgentId, entry: str) -> str:
+        await checkpoint()
+        passed_on = {(reply.agent_id, reply.entry): daemon for reply, daemon in self.outbox.passed_on}
+        return passed_on.get((agent, entry), "another")
 
 
 class RedisSide:
@@ -113,6 +120,11 @@ class RedisSide:
         await self._client.call(
             b"XCLAIM", agent_output(agent), b"wa-supervisor", b"another", b"0", entry.encode(), b"JUSTID"
         )
+
+    async def holder(self, agent: AgentId, entry: str) -> str:
+        asked = (b"XPENDING", agent_output(agent), b"wa-supervisor", entry.encode(), entry.encode(), b"1")
+        (row,) = cast("list[list[bytes]]", await self._client.call(*asked))
+        return row[1].decode()
 
 
 @pytest.fixture(params=KINDS, ids="-".join)
@@ -406,3 +418,57 @@ async def test_an_entry_that_is_passed_on_is_not_delivered_here_again(side: Side
         await side.add(SALES, b"fence")
         await told.until(b"fence")
     assert told.payloads == [b"for another", b"fence"]
+
+
+async def test_a_reply_that_was_begun_twice_is_as_old_as_the_first_time_and_named_only_if_it_always_was(
+    side: Side,
+) -> None:
+    named = {b"never": (False, False), b"once": (False, True), b"first": (True, False), b"always": (True, True)}
+    for payload in named:
+        await side.add(SALES, payload)
+    async with listening(side, SALES) as told:
+        await told.until(*named)
+        for payload, (first, second) in named.items():
+            assert await side.outbox.begin(told.reply(payload), is_named=first) is not None
+            assert await side.outbox.begin(told.reply(payload), is_named=second) is not None
+    await side.die_and_return()
+    async with listening(side, SALES) as told:
+        await told.until(*named)
+    begun = {reply.payload: reply.begun for reply in told.replies}
+    assert {payload: one.is_named for payload, one in begun.items() if one} == {
+        b"never": False,
+        b"once": False,
+        b"first": False,
+        b"always": True,
+    }
+
+
+async def test_an_entry_that_was_begun_undone_and_begun_again_is_as_the_last_time(side: Side) -> None:
+    await side.add(SALES, b"reply")
+    async with listening(side, SALES) as told:
+        await told.until(b"reply")
+        await side.outbox.begin(told.replies[0], is_named=False)
+        await side.outbox.undo(told.replies[0])
+        await side.outbox.begin(told.replies[0], is_named=True)
+        side.outbox.give_back(told.replies[0])
+        await told.until_times(2, b"reply")
+    begun = told.replies[1].begun
+    assert begun is not None
+    assert begun.is_named
+
+
+async def test_an_entry_that_another_daemon_took_over_is_not_ours_to_pass_on(side: Side) -> None:
+    entry = await side.add(SALES, b"contested")
+    async with listening(side, SALES) as told:
+        await told.until(b"contested")
+        await side.lose(SALES, entry)
+        await side.outbox.pass_on(told.replies[0], "third")
+        assert await side.holder(SALES, entry) == "another"
+
+
+async def test_an_entry_that_is_passed_on_is_the_others(side: Side) -> None:
+    entry = await side.add(SALES, b"for another")
+    async with listening(side, SALES) as told:
+        await told.until(b"for another")
+        await side.outbox.pass_on(told.replies[0], "third")
+        assert await side.holder(SALES, entry) == "third"

@@ -73,6 +73,8 @@ class OutputStreams:
         self._consumer = to_bytes(daemon_id)
         self._look_after = Script(client, "look_after")
         self._begin = Script(client, "begin_reply")
+        self._undo = Script(client, "undo_reply")
+        self._pass_on = Script(client, "pass_on_reply")
 
     async def join(self, agents: Sequence[AgentId]) -> dict[AgentId, RefusalError]:
         """Make the group, and the stream, where there is none yet; give the agents for which that was refused."""
@@ -119,14 +121,14 @@ class OutputStreams:
         commands = [
             (b"XCLAIM", agent_output(agent), GROUP, self._consumer, idle, *entries) for agent, entries in left.items()
         ]
-        answers = [as_refusal(answer) for answer in await self._client.call_all(commands)]
-        return [(agent, entry) for agent, answer in zip(left, answers, strict=True) for entry in read_entries(answer)]
+        taken = zip(left, await self._client.call_all(commands), strict=True)
+        return [(agent, entry) for agent, answer in taken for entry in read_entries(_unless_about_one(answer))]
 
     async def begun(self, found: Sequence[Found]) -> dict[tuple[AgentId, str], Begun]:
         """Give the entries that were about to be sent, and when."""
         commands = [(b"HGET", self._keys.sending(agent), entry.id.encode()) for agent, entry in found]
         answers = await self._client.call_all(commands)
-        marks = ((found, as_refusal(answer)) for found, answer in zip(found, answers, strict=True))
+        marks = zip(found, map(_unless_about_one, answers), strict=True)
         return {(agent, entry.id): _read_begun(mark) for (agent, entry), mark in marks if mark is not None}
 
     async def begin(self, agent: AgentId, entry: str, *, is_named: bool) -> bool:
@@ -137,13 +139,13 @@ class OutputStreams:
         return bool(await self._begin.call(keys, arguments))
 
     async def pass_on(self, agent: AgentId, entry: str, daemon: str) -> None:
-        """Make an entry another daemon's, which looks at what it has every `tidy` seconds."""
-        claim = (b"XCLAIM", agent_output(agent), GROUP, to_bytes(daemon), b"0", entry.encode(), b"JUSTID")
-        await self._client.call(*claim)
+        """Make an entry of ours another daemon's, which looks at what it has every `tidy` seconds."""
+        arguments = (GROUP, self._consumer, entry.encode(), to_bytes(daemon))
+        await self._pass_on.call([agent_output(agent)], arguments)
 
     async def unmark(self, agent: AgentId, entry: str) -> None:
-        """Forget it."""
-        await self._client.call(b"HDEL", self._keys.sending(agent), entry.encode())
+        """Forget it, unless another daemon began it since."""
+        await self._undo.call([self._keys.sending(agent)], (self._consumer, entry.encode()))
 
     async def settle(self, agent: AgentId, entry: str) -> None:
         """Say that the fate of an entry is known. The mark goes after the entry, never before."""
@@ -192,6 +194,14 @@ def _gather(reading: Reading, agents: Iterable[AgentId], answer: object) -> None
         reading.entries += [(agent, entry) for entry in entries]
         if len(entries) >= PAGE:
             reading.full.append(agent)
+
+
+def _unless_about_one(answer: object) -> object:
+    """Give an answer, or nothing for a refusal that is about one agent's key, which keeps no other agent waiting."""
+    if isinstance(answer, RefusalError):
+        _about_one(answer)
+        return None
+    return answer
 
 
 def _about_one(refusal: RefusalError) -> RefusalError:
