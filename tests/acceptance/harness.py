@@ -91,6 +91,8 @@ QUICK: Settings = {
     "daemon": {"id": "test", "log_format": "text"},
     "gateways": {"starts_at_once": 20, "start_interval": 0.01},
     "sessions": {"poll_starting": 0.2, "poll_connected": 1.0, "alive_evidence": 0.5, "backoff_initial": 0.1},
+    "inbound": {"catch_up_settle": 0.2},
+    "outbound": {"min_gap": 0.02, "jitter": 0.02, "per_minute": 600},
     "status": {"ttl": 6.0, "refresh": 1.0},
     "admin": {"port": 0},
 }

@@ -23,6 +23,8 @@ from wa_supervisor.config import (
     AdminSettings,
     DaemonSettings,
     GatewaySettings,
+    InboundSettings,
+    OutboundSettings,
     PostgresSettings,
     RedisSettings,
     SessionsSettings,
@@ -115,6 +117,8 @@ def settings_for(
         "postgres": PostgresSettings(url=SecretStr(database_url), timeout=2.0),
         "gateways": gateways_of(gateways or {}),
         "sessions": SessionsSettings(poll_starting=0.2, poll_connected=1.0, alive_evidence=0.5, backoff_initial=0.1),
+        "inbound": InboundSettings(catch_up_settle=0.2),
+        "outbound": OutboundSettings(min_gap=0.02, jitter=0.02, per_minute=600),
         "status": StatusSettings(ttl=6.0, refresh=1.0),
         "admin": AdminSettings(port=0),
     }

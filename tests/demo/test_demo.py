@@ -118,7 +118,7 @@ async def test_a_hundred_sessions_on_two_gateways() -> None:
 
 async def test_a_message_that_is_lost_shows_in_the_result_and_the_exit_code() -> None:
     async with playing("--for", "4s", "--json") as demo:
-        await script(await demo.gateway(), route="send-message", answer="error", times=2)
+        await script(await demo.gateway(), route="send-message", answer="empty", times=2)
         assert await demo.ended() == 1
         assert (demo.result["lost"], demo.result["duplicates"]) == (2, 0)
         assert demo.result["running"] == 11

@@ -118,7 +118,7 @@ async def test_a_reply_that_never_arrives_is_counted_as_lost(folder: Path) -> No
     options = DemoOptions(sessions=4, seconds=1.0, pause=0.2, quiet=0.5)
     async with showing(options, folder) as show:
         scene = await show.until_up()
-        await script(scene, "fault", fault={"route": "send-message", "answer": "error", "times": 1})
+        await script(scene, "fault", fault={"route": "send-message", "answer": "empty", "times": 1})
         result = await show.ended()
     assert (result.lost, result.duplicates) == (1, 0)
     assert not result.is_flawless

@@ -373,6 +373,8 @@ url = "{postgres}"
 timeout = 2
 [wish]
 resync = 3
+[inbound]
+catch_up_settle = 0.3
 [sessions]
 poll_starting = 0.3
 poll_connected = 1.5
