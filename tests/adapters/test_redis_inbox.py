@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import cast
 
@@ -11,6 +12,8 @@ import anyio
 import msgspec
 import pytest
 from anyio.lowlevel import checkpoint
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.adapters.redis_server import own_server
 from tests.contracts.redis_sides import SOON, clients, eventually, real_store
@@ -518,3 +521,48 @@ async def test_the_other_calls_cancelled_at_any_step_leave_the_next_one_unharmed
                 assert (await inbox.marks(gateway, session, 1.0)).by_chat == {CHAT: mark}
                 (found,) = await inbox.publish_waiting()
                 assert found.waiting == steps + 1
+
+
+@asynccontextmanager
+async def hearing_to_the_end(store: RedisStore, url: str, agent: AgentId, heard: list[bytes]) -> AsyncIterator[None]:
+    """Listen until the end of the block, and then to what was published before it."""
+    async with hearing(url, agent) as ear:
+        yield
+        await store.client.call(b"PUBLISH", agent_input(agent), b"fence")
+        while b"fence" not in ear.payloads:
+            await ear.until(len(ear.payloads) + 1)
+    heard += ear.payloads[:-1]
+
+
+STEPS = st.lists(st.one_of(st.integers(1, 40), st.sampled_from(["publish", "listen", "leave"])), max_size=10)
+"""A number: so many messages come."""
+
+
+@given(steps=STEPS)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_under_a_bound_everything_is_heard_once_in_order_or_counted_as_dropped(
+    redis_url: str, steps: list[int | str]
+) -> None:
+    agent = AgentId(uuid.uuid4().hex)  # the server stays the same over all examples
+    said, dropped = list[bytes](), 0
+    heard: list[bytes] = []
+    async with real_store(redis_url, policy=RedisPolicy(stream_maxlen=20)) as store:
+        async with AsyncExitStack() as ears:
+            for step in [*steps, "listen", "publish"]:
+                if isinstance(step, int):
+                    for _ in range(step):
+                        said.append(b"%d" % len(said))
+                        answer = await store.inbox.hand_over(
+                            replace(message(f"{agent}-{len(said)}", said[-1]), agent_id=agent)
+                        )
+                        assert isinstance(answer, HandedOver)
+                        dropped += answer.dropped
+                elif step == "publish":
+                    assert not any(each.lost for each in await store.inbox.publish_waiting())
+                else:
+                    await ears.aclose()
+                if step == "listen":
+                    await ears.enter_async_context(hearing_to_the_end(store, redis_url, agent, heard))
+        assert not [each for each in await store.inbox.publish_waiting() if each.agent_id == agent]
+    assert len(heard) + dropped == len(said)
+    assert heard == sorted(set(heard), key=int)
