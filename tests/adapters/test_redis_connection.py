@@ -359,6 +359,49 @@ class TestClient:
             assert await client.call(b"PING") == b"PONG"
             assert told == []
 
+    async def test_nothing_of_what_waited_is_written_to_a_server_that_began_anew_before_that_is_told(self) -> None:
+        told: list[int] = []
+        errors: list[str] = []
+
+        async def write(client: RedisClient, number: int) -> None:
+            with pytest.raises(StoreUnavailableError) as error:
+                await client.call_all([(b"SET", b"%d" % number, b"old"), (b"RPUSH", b"all", b"%d" % number)])
+            errors.append(str(error.value))
+
+        with own_server() as server:
+            async with running(read_address(server.url), RedisPolicy(batch=10)) as client:
+                client.on_other_server = lambda: told.append(len(errors))
+                await client.call(b"SET", b"kept", b"by the old one")
+                server.kill()
+                server.start()
+                await fails_once(client)
+                async with anyio.create_task_group() as group:
+                    for number in range(50):  # many batches
+                        group.start_soon(write, client, number)
+                assert told == [0]  # before anybody heard of it
+                assert await client.call(b"DBSIZE") == 0
+        assert len(errors) == 50
+        assert all("began anew" in error for error in errors)
+
+    async def test_callers_cancelled_while_it_is_asked_which_server_it_is_disturb_nobody(self) -> None:
+        told: list[str] = []
+        with own_server() as server:
+            async with running(read_address(server.url)) as client:
+                client.on_other_server = lambda: told.append("another")
+                await client.call(b"PING")
+                for steps in range(12):
+                    server.kill()
+                    server.start()
+                    await fails_once(client)
+                    async with anyio.create_task_group() as doomed:
+                        doomed.start_soon(client.call, b"SET", b"key", b"old")
+                        for _ in range(steps):
+                            await checkpoint()
+                        doomed.cancel_scope.cancel()
+                    await eventually(lambda: answers(client))
+                    assert await client.call(b"EXISTS", b"key") == 0
+                    assert len(told) == steps + 1
+
     async def test_a_server_that_does_not_say_which_it_is_may_be_another_at_every_connection(self) -> None:
         async def answer(command: list[bytes], stream: ByteStream) -> None:
             if command[0] == b"QUIT":
@@ -404,6 +447,19 @@ class TestClient:
             callers.start_soon(wait_for_ever, client, errors)
             await checkpoint()
         assert len(errors) == 2
+
+
+async def fails_once(client: RedisClient) -> None:
+    """Have the client learn that its connection is lost."""
+    with pytest.raises(StoreUnavailableError, match="cannot be reached"):
+        await client.call(b"PING")
+
+
+async def answers(client: RedisClient) -> bool:
+    try:
+        return await client.call(b"PING") == b"PONG"
+    except StoreUnavailableError:
+        return False
 
 
 @asynccontextmanager
