@@ -426,6 +426,39 @@ async def test_an_agent_that_listens_by_a_pattern_hears_what_waited(store: Redis
             assert answer[3] == usual_payload(f"B{number}")
 
 
+async def test_a_user_who_may_not_ask_who_listens_publishes_all_the_same(store: RedisStore, redis_url: str) -> None:
+    await fill(store, 3)
+    narrow = (b"on", b"nopass", b"~*", b"&*", b"+@all", b"-pubsub")
+    await store.client.call(b"ACL", b"SETUSER", b"narrow", *narrow)
+    async with real_store(redis_url) as other:
+        await other.client.call(b"AUTH", b"narrow", b"any")
+        (found,) = await other.inbox.publish_waiting()
+        assert (found.published, found.waiting) == (0, 3)
+        async with hearing(redis_url, SALES) as heard:
+            (found,) = await other.inbox.publish_waiting()
+            assert (found.published, found.waiting) == (3, 0)
+            await heard.until(3)
+    await store.client.call(b"ACL", b"DELUSER", b"narrow")
+
+
+async def test_looking_for_listeners_in_vain_writes_nothing() -> None:
+    """It is done every second, for every agent that is away; what is written goes to disk and to replicas."""
+    with own_server() as server:
+        async with real_store(server.url) as store:
+            await fill(store, 3)
+            await store.inbox.publish_waiting()
+            before = await changes(store)
+            for _ in range(5):
+                (found,) = await store.inbox.publish_waiting()
+                assert (found.published, found.waiting) == (0, 3)
+            assert await changes(store) == before
+
+
+async def changes(store: RedisStore) -> str:
+    info = cast("bytes", await store.client.call(b"INFO", b"persistence")).decode()
+    return next(line for line in info.splitlines() if line.startswith("rdb_changes_since_last_save:"))
+
+
 async def test_so_much_waits_that_it_is_published_in_several_calls_and_none_is_cut_off(
     store: RedisStore, redis_url: str
 ) -> None:

@@ -63,11 +63,20 @@ for _ = 1, pages do
   end
 end
 
+local function may_be_heard()
+  local patterns, listeners = redis.pcall('PUBSUB', 'NUMPAT'), redis.pcall('PUBSUB', 'NUMSUB', stream)
+  return listeners.err or listeners[2] > 0 or type(patterns) ~= 'number' or patterns > 0
+end
+
 -- A script that fails is not rolled back: a server that is full, or a replica, must refuse to note what was published
 -- before the first one is, or it would be published again and again.
-redis.call('HSET', waiting, 'count', count)
+if may_be_heard() then
+  redis.call('HSET', waiting, 'count', count)
+else
+  pages = 0
+end
 
--- Whether somebody listens, by a pattern too, is known when the first one is published.
+-- Whether a pattern is one of this channel is known when the first one is published.
 local size = 1
 while not is_too_old() and pages > 0 and bytes > 0 do
   local rows = redis.call('XRANGE', stream, first, '+', 'COUNT', size)
