@@ -335,6 +335,27 @@ class TestOtherDaemons:
             await two.undo(reply)
             assert await store.client.call(b"HLEN", b"wa:sending:sales") == 0
 
+    async def test_what_is_passed_on_is_delivered_to_the_other_with_what_is_known_of_it(
+        self, store: RedisStore, redis_url: str
+    ) -> None:
+        await store.board.announce(alive("one"), 60)
+        await store.board.announce(alive("two"), 60)
+        for payload in (b"fresh", b"begun"):
+            await add(store, payload)
+        async with real_store(redis_url, "two") as two, listening(store, store.outbox, SALES) as told:
+            await told.until(b"fresh", b"begun")
+            async with listening(two, two.outbox, SALES) as to_two:
+                for reply in told.replies:
+                    if reply.payload == b"begun":
+                        await store.outbox.begin(reply, is_named=True)
+                    await store.outbox.pass_on(reply, "two")
+                await to_two.until(b"fresh", b"begun")
+                begun = {reply.payload: reply.begun is not None for reply in to_two.replies}
+                for reply in to_two.replies:
+                    assert await two.outbox.begin(reply, is_named=True) is not None
+        assert begun == {b"fresh": False, b"begun": True}
+        assert told.payloads == [b"fresh", b"begun"]
+
     async def test_two_daemons_that_take_over_at_once_deliver_it_once(self, redis_url: str) -> None:
         policy = RedisPolicy(sweep=0.02, tidy=0.02, claim_after=1.0)
         async with real_store(redis_url, policy=policy) as store:
