@@ -12,6 +12,8 @@ local entry = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'receipt
 if type(entry) == 'table' and string.sub(entry.err, 1, 9) ~= 'WRONGTYPE' then
   return entry
 end
-redis.call('HSET', KEYS[1], 'ack', ARGV[2], 'receipt', ARGV[1], 'stream', KEYS[2])
+redis.call('HSET', KEYS[1], 'ack', ARGV[2])
+redis.call('HSETNX', KEYS[1], 'receipt', ARGV[1])  -- whose it is stays what was told first
+redis.call('HSETNX', KEYS[1], 'stream', KEYS[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return type(entry) == 'table' and KEYS[2] or 1
