@@ -87,7 +87,7 @@ async def test_receipts_of_a_wrong_type_keep_nobody_waiting_and_are_told_of_once
     assert await fates(store) == [Fate.READ]
 
 
-@pytest.mark.parametrize("name", ["sent", "acked", "is_ours", "tell"])
+@pytest.mark.parametrize("name", ["sent", "acked", "receipt_of", "tell"])
 async def test_a_call_cancelled_at_any_step_leaves_the_next_one_unharmed(redis_url: str, name: str) -> None:
     for steps in range(25):
         async with real_store(redis_url) as store:
@@ -95,7 +95,7 @@ async def test_a_call_cancelled_at_any_step_leaves_the_next_one_unharmed(redis_u
             calls: dict[str, Callable[[], Coroutine[object, object, object]]] = {
                 "sent": lambda: receipts.sent(message, receipt(), 1),  # noqa: B023  # called before the next turn
                 "acked": lambda: receipts.acked(MAIN, message.stanza, 2, 1.0),  # noqa: B023  # as above
-                "is_ours": lambda: receipts.is_ours(MAIN, message.stanza),  # noqa: B023  # as above
+                "receipt_of": lambda: receipts.receipt_of(MAIN, message.stanza),  # noqa: B023  # as above
                 "tell": lambda: receipts.tell(receipt()),  # noqa: B023  # as above
             }
             if name == "acked":

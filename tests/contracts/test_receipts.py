@@ -109,7 +109,7 @@ async def side(url: str) -> AsyncIterator[Side]:
 async def test_what_was_sent_is_told_with_everything_that_is_known(side: Side) -> None:
     await side.receipts.sent(MESSAGE, RECEIPT, 1)
     assert await side.told() == [RECEIPT]
-    assert await side.receipts.is_ours(MAIN, STANZA)
+    assert await side.receipts.receipt_of(MAIN, STANZA) == RECEIPT
 
 
 async def test_telling_it_again_tells_nothing_twice(side: Side) -> None:
@@ -148,7 +148,7 @@ async def test_a_message_that_was_pending_may_fail(side: Side) -> None:
 async def test_an_ack_for_a_message_that_is_nobodys_is_not_told(side: Side) -> None:
     assert not await side.receipts.acked(MAIN, STANZA, 2, 0.0)
     assert not await side.receipts.acked(GatewayName("another"), STANZA, 2, 0.0)
-    assert not await side.receipts.is_ours(MAIN, STANZA)
+    assert await side.receipts.receipt_of(MAIN, STANZA) is None
     assert await side.told() == []
 
 
@@ -189,7 +189,7 @@ async def test_what_is_told_again_with_an_ack_that_came_meanwhile_is_told_once_m
 async def test_one_stanza_at_two_gateways_is_two_messages(side: Side) -> None:
     other = GatewayName("other")
     await side.receipts.sent(MESSAGE, RECEIPT, 1)
-    assert not await side.receipts.is_ours(other, STANZA)
+    assert await side.receipts.receipt_of(other, STANZA) is None
     await side.receipts.sent(SentMessage(gateway=other, stanza=STANZA), RECEIPT, 1)
     await side.receipts.acked(other, STANZA, 2, 1.0)
     await side.receipts.acked(MAIN, STANZA, 3, 2.0)
@@ -213,3 +213,12 @@ async def test_a_failure_is_ours_and_what_is_repeated_is_told(side: Side, name: 
             await side.accept_again()
     await calls[name]()
     assert len(await side.told()) == 2
+
+
+async def test_whose_message_it_is_stays_what_was_told_first(side: Side) -> None:
+    await side.receipts.sent(MESSAGE, RECEIPT, 1)
+    await side.receipts.sent(MESSAGE, msgspec.structs.replace(RECEIPT, reply_id="another", entry="2-0"), 2)
+    await side.receipts.acked(MAIN, STANZA, 3, 1.0)
+    told = await side.told()
+    assert [receipt.reply_id for receipt in told] == [RECEIPT.reply_id, "another", RECEIPT.reply_id]
+    assert await side.receipts.receipt_of(MAIN, STANZA) == RECEIPT

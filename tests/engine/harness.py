@@ -341,6 +341,7 @@ class Carriage(Witness):
         self.integration = integration("a")
         self.gateway = gateway or FakeGateway(MAIN)
         self.gateway.session("a-number").connect()
+        self.gateway.writes("a-number", "5511900009999@c.us", "a chat from before", at=wall() - 86_400)
         self.inbox, self.outbox = FakeAgentInbox(), outbox or FakeAgentOutbox()
         self.letters, self.people, self.receipts = FakeDeadLetters(), FakePeople(), FakeReceipts()
         self.heard: list[IncomingReply] = []
@@ -379,6 +380,7 @@ class Carriage(Witness):
         )
         self.settling = Settling(
             integration=self.integration,
+            record=self.record,
             gateway=self.line,
             gate=self.gate,
             acks=self.acks,

@@ -16,6 +16,7 @@ from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.marks import Mark
 from wa_supervisor.domain.names import AgentId, ChatId, GatewayName, SessionName
 from wa_supervisor.domain.observations import CaughtUp, FellBehind, MessageHandedOver, MessageLeftOut, Trouble
+from wa_supervisor.engine.gap import Gap
 from wa_supervisor.engine.policies import InboundPolicy
 
 pytestmark = pytest.mark.anyio
@@ -378,3 +379,56 @@ async def test_while_redis_is_away_memory_is_bounded_the_connection_let_go_and_n
         for name in names:
             assert texts(house, name=name) == [f"{number}" for number in range(100)]
         assert house.events.is_listening
+
+
+async def test_a_chat_that_could_not_be_read_keeps_its_mark_whatever_is_live_there() -> None:
+    async with running(records("a")) as house:
+        await settled(house)
+        await live(house, ANNA, "1")
+        await house.until(lambda: texts(house) == ["1"])
+        house.gateway.unreadable.add(ChatId(ANNA))
+        await away(house)
+        missed(house, ANNA, "2")
+        await settled(house, 2)
+        await live(house, ANNA, "3")
+        await house.until(lambda: texts(house) == ["1", "3"])
+        house.gateway.unreadable.clear()
+        await house.until(lambda: texts(house) == ["1", "3", "2"])
+
+
+async def test_a_lesser_cause_does_not_stand_in_for_a_greater() -> None:
+    gap = Gap("reconnected", tell_open=lambda _: None)
+    gap.open("store")
+    assert gap.cause == "reconnected"
+    gap.open("started")
+    gap.open("connected")
+    assert gap.cause == "started"
+    assert gap.close(gap.number)
+    gap.open("overflow")
+    assert gap.cause == "overflow"
+
+
+async def test_what_comes_while_a_session_is_brought_up_for_the_first_time_is_for_us() -> None:
+    def prepare(house: House) -> None:
+        house.gateway.session("a-number").starts_in = 60.0
+
+    async with running(records("a"), prepare=prepare) as house:
+        await anyio.sleep(30)
+        missed(house, ANNA, "while it starts")
+        await house.until(lambda: texts(house) == ["while it starts"])
+
+
+async def test_a_chat_that_moves_to_the_front_between_two_pages_hides_no_others() -> None:
+    async with running(records("a"), policies=Policies(inbound=InboundPolicy(page=10))) as house:
+        await settled(house)
+        chats = [f"55119{number:08}@c.us" for number in range(25)]
+        for chat in chats:
+            await live(house, chat, "1")
+            await anyio.sleep(1)
+        await house.until(lambda: len(texts(house)) == 25)
+        await away(house)
+        for chat in chats:
+            missed(house, chat, "2")
+            await anyio.sleep(1)
+        house.gateway.moves = [(ChatId(chats[15]), "3")]  # written when the first page has been given
+        await house.until(lambda: len(texts(house)) == 51)

@@ -194,16 +194,33 @@ async def test_too_much_in_memory_lets_the_connection_go_until_half_of_it_is_han
     async with line.running():
         backlog.moved(10)
         await line.events.emit("received-message", message("one", "the last one"))
-        await anyio.sleep(100)
+        await anyio.sleep(10)
         assert line.changes[-1] == "feed_let_go"
         assert not line.events.is_listening
         assert line.gate.is_open  # replies still go out
         backlog.moved(-4)
-        await anyio.sleep(100)
+        await anyio.sleep(10)
         assert not line.events.is_listening
         backlog.moved(-1)
         await anyio.sleep(1)
         assert line.changes[-1] == "feed_connected"
+
+
+async def test_what_is_stuck_for_ever_keeps_no_connection_away_for_ever() -> None:
+    backlog = Backlog(10)
+    one = Number("one")
+    line = Line(one, backlog=backlog)
+    async with line.running():
+        backlog.moved(10)  # some sessions' messages, which nobody can hand over
+        await line.events.emit("received-message", message("one", "1"))
+        await anyio.sleep(31)
+        assert line.events.is_listening
+        backlog.moved(1)
+        backlog.moved(-1)  # others are handed over all the while
+        await line.events.emit("received-message", message("one", "2"))
+        await anyio.sleep(10)
+        assert line.events.is_listening
+    assert one.messages == ["1", "2"]
 
 
 async def test_a_bug_over_one_event_costs_that_event_and_not_the_connection() -> None:

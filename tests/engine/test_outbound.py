@@ -9,7 +9,7 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from tests.engine.harness import Carriage, Policies, agent, integration, records, reply, running, said, wall
+from tests.engine.harness import MAIN, Carriage, Policies, agent, integration, records, reply, running, said, wall
 from tests.engine.virtual_time import virtual_backend
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.outbox import FakeAgentOutbox
@@ -18,6 +18,7 @@ from wa_supervisor.domain.gateway import SessionAccess
 from wa_supervisor.domain.lifecycle import State
 from wa_supervisor.domain.names import ChatId, StanzaId
 from wa_supervisor.domain.observations import OutcomeSettled, ReplyDead, ReplySent, Trouble
+from wa_supervisor.domain.receipts import Fate, Receipt, SentMessage
 from wa_supervisor.domain.replies import Begun, IncomingReply
 from wa_supervisor.domain.sending import NotSent, Repeat, SendOutcome, Sent, Unknown, stanza_for
 from wa_supervisor.engine.dead_letter_office import RECORD_TIMEOUT
@@ -456,6 +457,59 @@ async def test_a_gateway_that_refuses_names_gets_the_reply_without_one() -> None
     assert texts(carriage) == ["1", "2"]
 
 
+async def test_what_was_recorded_as_sent_before_the_crash_is_not_taken_for_another_replys() -> None:
+    group = "120363000000000001@g.us"
+    carriage = Carriage()
+    carriage.outbox.wall = wall
+    entry = carriage.outbox.leave_behind(agent("a"), reply(group), begun=Begun(at=wall() - 5, is_named=False))
+    kept = carriage.gateway.session("a-number").book.add(group, "hello back", wall() - 4, from_me=True)
+    receipt = Receipt(agent_id=agent("a"), status=Fate.SENT, at=wall() - 4, entry=entry)
+    await carriage.receipts.sent(SentMessage(gateway=MAIN, stanza=kept.stanza), receipt, 1)
+    async with carriage.running():
+        await carriage.outbox.until(lambda: not carriage.outbox.unsettled)
+        await carriage.until_told(ReplySent)
+    assert texts(carriage) == []
+
+
+async def test_the_same_text_by_somebody_else_much_later_is_not_taken_for_ours() -> None:
+    group = "120363000000000001@g.us"
+    carriage = Carriage()
+    carriage.gateway.answer_next(NOBODY_KNOWS, done=False)
+    async with carriage.running():
+        await say(carriage, "Ok", chat=group, on_stream=True)
+        await carriage.gateway.until(lambda: carriage.gateway.calls["send_text"] == 1)
+        carriage.gateway.owner_writes("a-number", group, "Ok", at=wall() + 60)
+        await carriage.until_told(ReplySent)
+    assert texts(carriage) == ["Ok"]
+
+
+async def test_what_fails_again_and_again_and_was_never_sent_is_a_dead_letter_that_says_so() -> None:
+    carriage = Carriage(Policies(outbound=OutboundPolicy(attempts=3)))
+    for _ in range(10):
+        carriage.gateway.answer_next(NOBODY_KNOWS, done=False)
+    async with carriage.running():
+        await say(carriage, on_stream=True)
+        await until_dead(carriage)
+    (letter,) = carriage.letters.letters
+    assert (letter.reason, letter.is_unknown, letter.attempts) == ("NotSent", False, 3)
+
+
+async def test_a_page_that_shows_no_chats_yet_proves_nothing() -> None:
+    carriage = Carriage()
+    carriage.gateway.answer_next(NOBODY_KNOWS, done=True)
+    book = carriage.gateway.session("a-number").book
+    async with carriage.running():
+        await say(carriage, on_stream=True)
+        await carriage.gateway.until(lambda: carriage.gateway.calls["send_text"] == 1)
+        for kept in book.all():
+            kept.is_hidden = True
+        await anyio.sleep(60)
+        book.show()
+        await carriage.until_told(ReplySent)
+    assert texts(carriage) == ["hello back"]
+    assert carriage.gateway.calls["send_text"] == 1
+
+
 @pytest.mark.parametrize("was_sent", [True, False])
 @pytest.mark.parametrize("is_named", [True, False])
 async def test_what_an_earlier_life_began_is_looked_for_before_it_is_sent(was_sent: bool, is_named: bool) -> None:
@@ -837,6 +891,7 @@ def unknown(carriage: Carriage) -> None:
 
 
 def unacknowledged(carriage: Carriage) -> None:
+    carriage.gateway.ignores_names = True
     carriage.gateway.answer_next(Sent(stanzas=(STANZA,), acknowledged=False), done=True)
 
 

@@ -112,6 +112,10 @@ class FakeGateway(Scripted):
         """Whether a send that names its message fails with 500, and sends nothing."""
         self.later: list[tuple[float, FakeSession, SentText, StanzaId | None]] = []
         """Sends that take their effect at a moment to come."""
+        self.moves: list[tuple[ChatId, str]] = []
+        """Who writes what as soon as a page of chats was given; one for each page."""
+        self.ignores_names = False
+        """Whether messages get names of the gateway's own, whatever they were to be named."""
         self.most_at_once: Counter[str] = Counter()
         """Calls of a method that were under way at the same time, at most."""
         self._under_way: Counter[str] = Counter()
@@ -222,7 +226,11 @@ class FakeGateway(Scripted):
                 rows = book.rows(len(book.chats), None, self.listed_as)
                 listed = [row for row in rows if chat_kind(row.chat) in _LISTED]
                 first = next((at for at, row in enumerate(listed) if row.chat == start), 0)
-                return listed[first : first + count]
+                page = listed[first : first + count]
+                if self.moves and len(page) == count:
+                    chat, text = self.moves.pop(0)
+                    book.add(chat, text, 1_790_000_000.0 + anyio.current_time(), from_me=False)
+                return page
 
     async def messages(
         self, access: SessionAccess, chat: ChatId, *, count: int, after: str | None = None, before: str | None = None
@@ -295,6 +303,8 @@ class FakeGateway(Scripted):
         return Sent(stanzas=(stanza,), acknowledged=session.has_socket)
 
     def _reach(self, session: FakeSession, text: SentText, stanza: StanzaId | None) -> StanzaId:
+        if self.ignores_names:
+            stanza = None
         if session.has_socket:
             self.received.append(text)
         ack = 1 if session.has_socket else 0

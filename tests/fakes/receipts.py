@@ -43,10 +43,10 @@ class FakeReceipts(Scripted):
                 self._tell((gateway, stanza), news, ack)
             return receipt is not None
 
-    async def is_ours(self, gateway: GatewayName, stanza: StanzaId) -> bool:
-        """Say whether it is remembered."""
-        async with self._call("is_ours"):
-            return (gateway, stanza) in self.remembered
+    async def receipt_of(self, gateway: GatewayName, stanza: StanzaId) -> Receipt | None:
+        """Give what was told first."""
+        async with self._call("receipt_of"):
+            return self.remembered.get((gateway, stanza))
 
     async def tell(self, receipt: Receipt) -> None:
         """Tell."""

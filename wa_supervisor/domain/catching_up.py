@@ -42,7 +42,7 @@ def is_beyond(row: ChatRow, mark: Mark) -> bool:
     """Whether the chat has gone on since the mark was set; true if that cannot be told."""
     if row.last is not None and row.last.stanza == stanza_of(mark):
         return False
-    return not row.at or row.at >= mark.at
+    return not row.at or row.at >= mark.at - CLOCKS_APART
 
 
 def chats_behind(rows: Iterable[ChatRow], marks: Mapping[ChatId, Mark], floor: float) -> list[Behind]:
@@ -95,7 +95,7 @@ def reaches(found: Sequence[Found], mark: Mark | None, floor: float) -> bool:
     if stanza is not None and any(each.place is not None and each.place.id.stanza == stanza for each in found):
         return True
     times = [each.place.at for each in found if each.place is not None and each.place.at]
-    return bool(times) and min(times) < floor - CLOCKS_APART
+    return bool(times) and times[0] < floor - CLOCKS_APART
 
 
 def missed_of(found: Sequence[Found], mark: Mark | None) -> list[Found]:

@@ -65,6 +65,12 @@ RETRY_INITIAL, RETRY_LONGEST = 1.0, 30.0
 GIVE_UP_AFTER = 3
 """Chats in a row that cannot be read before it is the gateway that is to blame and not they."""
 
+ANCHORS = 5
+"""Chats tried one after the other as the beginning of a page, because those before have moved meanwhile."""
+
+RETRY_UNREAD = 60.0
+"""Seconds until chats that could not be read are tried again."""
+
 FARTHEST = 10_000
 """Messages that are read backwards in one chat at most, where its mark is not found."""
 
@@ -120,6 +126,7 @@ class CatchUp:
         self._policy = policy
         self._observe = observe
         self._own_seen = own_seen
+        self._has_begun = False
 
     def __repr__(self) -> str:
         return f"<CatchUp {self.integration.id} {self._gap!r}>"
@@ -141,8 +148,9 @@ class CatchUp:
             raise GatewayAnswerError(str(error)) from error
 
     async def _once(self) -> None:
+        await self._begin()
         routine = self._policy.routine * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
-        with anyio.move_on_after(routine):
+        with anyio.move_on_after(min(routine, RETRY_UNREAD) if self._inbound.unread else routine):
             await self._gap.wait_open()
         await self._record.serving.wait_on()
         number, cause = self._gap.number, self._gap.cause if self._gap.is_open else "routine"
@@ -153,6 +161,12 @@ class CatchUp:
         if not is_over:  # more may have been missed meanwhile: that is fetched next
             integration, cause = self.integration, self._gap.cause
             self._observe(FellBehind(integration=integration.id, gateway=integration.gateway, cause=cause))
+
+    async def _begin(self) -> None:
+        """Have the session be ours from now on if it never was: what comes while it is brought up is for us."""
+        if not self._has_begun:
+            await self._inbox.marks(self.integration.gateway, self.integration.session, self._record.now)
+            self._has_begun = True
 
     async def _look_as_often_as_needed(self, number: int, cause: str) -> _Look:
         if cause in ONCE:
@@ -184,15 +198,34 @@ class CatchUp:
 
     async def _rows(self, floor: float) -> list[ChatRow]:
         """Give the chats that were active since `floor`, and perhaps others."""
-        count, found = self._policy.page, dict[ChatId, ChatRow]()
+        found: dict[ChatId, ChatRow] = {}
+        order: list[ChatId] = []
         start: ChatId | None = None
+        tries = 0
         while True:
             rows = await self._ask_chats(start)
-            fresh = sum(1 for row in rows if row.chat not in found)
+            fresh = [row.chat for row in rows if row.chat not in found]
             found.update((row.chat, row) for row in rows)
-            if is_last_page(rows, fresh, count, floor):
-                return list(found.values())
-            start = rows[-1].chat
+            order += fresh
+            if not is_last_page(rows, len(fresh), self._policy.page, floor):
+                start, tries = rows[-1].chat, 0
+            elif not fresh and len(rows) > self._policy.page // 2 and tries < ANCHORS and len(order) > tries + 1:
+                tries += 1  # the chat from which the page was to begin has moved to the front: from one before it
+                start = order[-1 - tries]
+            else:
+                break
+        if len(order) > self._policy.page:
+            await self._add_what_moved(found)
+        return list(found.values())
+
+    async def _add_what_moved(self, found: dict[ChatId, ChatRow]) -> None:
+        """Add the chats that went from a page not read yet to the front while pages were read."""
+        for _ in range(ANCHORS):
+            rows = await self._ask_chats(None)
+            is_new = any(row.chat not in found for row in rows)
+            found.update((row.chat, row) for row in rows)
+            if not is_new:
+                return
 
     def _free_others(self, rows: Sequence[ChatRow], behind: Sequence[Behind], look: _Look) -> None:
         # Only chats that the list names so: one that it does not may stand there under another id.
@@ -206,15 +239,16 @@ class CatchUp:
         chat = behind.row.chat
         try:
             await self._read_on(behind, look)
-        except GatewayTimeoutError:
-            raise
         except GatewayAnswerError as error:
             look.failed_in_a_row += 1
+            self._inbound.unread.add(chat)
             if look.failed_in_a_row >= GIVE_UP_AFTER:
                 raise
             message = f"the history of a chat cannot be read; it is looked at again later: {error}"
             self._observe(Trouble(where="catch_up", message=message, integration=self.integration.id))
             return
+        if look.moves_marks:
+            self._inbound.unread.discard(chat)
         look.failed_in_a_row = 0
         if not look.holds_all:
             self._gap.free(chat, look.number)
@@ -226,11 +260,14 @@ class CatchUp:
         if not page:  # the history does not know the mark (any more)
             await self._take(await self._backwards(behind, look.floor), behind, look)
             return
+        before: Place | None = None
         while True:
             last = await self._take(page, behind, look)
-            if len(page) < self._policy.page or last is None:
+            if len(page) < self._policy.page or (before is not None and before == last):
                 return
-            page = await self._ask_messages(chat, after=last.id.serialized)
+            if last is None:
+                raise GatewayAnswerError("a whole page of messages that say nothing of themselves")
+            before, page = last, await self._ask_messages(chat, after=last.id.serialized)
 
     async def _after(self, chat: ChatId, anchor: str) -> Sequence[Found]:
         """Give the first page after a message; nothing if the history does not know it."""

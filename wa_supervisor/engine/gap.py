@@ -18,6 +18,10 @@ LONGEST_HOLD = 30.0
 """Seconds that a live message waits for what may be before it; then order gives way to latency."""
 
 
+DEMANDS = {"started": 3, "connected": 2, "reconnected": 2, "doubt": 2}
+"""How much a cause asks of whoever closes the gap; any other asks least. A lesser one does not replace a greater."""
+
+
 class Gap:
     """Open from the beginning: nobody knows what happened before."""
 
@@ -46,7 +50,8 @@ class Gap:
     def open(self, cause: str) -> None:
         """Messages may be missing from now on; also while it is open already."""
         self.number += 1
-        self.cause = cause
+        if not self._is_open or DEMANDS.get(cause, 1) >= DEMANDS.get(self.cause, 1):
+            self.cause = cause
         self._free.clear()
         self._are_all_free = False
         if not self._is_open:
@@ -81,9 +86,9 @@ class Gap:
         while not self._is_open:
             await self._opened.wait()
 
-    async def wait_free(self, chat: ChatId) -> None:
-        """Wait until a live message of this chat may go on, or for as long as one waits at most."""
-        with anyio.move_on_after(self._longest):
+    async def wait_free(self, chat: ChatId, since: float) -> None:
+        """Wait until a live message of this chat that came at `since` may go on, or has waited as long as one may."""
+        with anyio.CancelScope(deadline=since + self._longest):
             while self._is_open and not self._are_all_free and chat not in self._free:
                 await self._moved.wait()
 

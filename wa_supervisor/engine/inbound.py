@@ -55,6 +55,8 @@ class _Arrived:
     wall: float
     is_held: bool
     """It arrived while something before it may be missing."""
+    is_recovered: bool = False
+    """It was read from the history, in its chat's order."""
     epoch: int | None
     """The life of the store in which it may move its chat's mark, if it may."""
 
@@ -84,6 +86,8 @@ class Inbound:
         self._policy = policy
         self._observe = observe
         self._epoch = 0
+        self.unread: set[ChatId] = set()
+        """Chats whose history could not be read: what is live there moves no mark until it could."""
         self._undecrypted: dict[ChatId, dict[StanzaId, float]] = {}
         self._lanes: Lanes[ChatId, _Arrived] = Lanes(
             self._carry,
@@ -132,7 +136,7 @@ class Inbound:
 
     async def recover(self, message: InboundMessage, *, epoch: int | None) -> bool:
         """Hand over a message of the history; False: it had been handed over before. Raises `StoreUnavailableError`."""
-        arrived = self._arrived(message.place, message, epoch=epoch, is_held=False)
+        arrived = self._arrived(message.place, message, epoch=epoch, is_held=False, is_recovered=True)
         done = await self._hand_over(message, arrived, is_recovered=True)
         if not isinstance(done, HandedOver):
             return False
@@ -169,13 +173,28 @@ class Inbound:
             if message is not None:
                 self._abandon(1)
 
-    def _arrived(self, place: Place, message: InboundMessage | None, *, epoch: int | None, is_held: bool) -> _Arrived:
-        now = anyio.current_time()
-        return _Arrived(place=place, message=message, at=now, wall=self._record.now, epoch=epoch, is_held=is_held)
+    def _arrived(
+        self,
+        place: Place,
+        message: InboundMessage | None,
+        *,
+        epoch: int | None,
+        is_held: bool,
+        is_recovered: bool = False,
+    ) -> _Arrived:
+        return _Arrived(
+            place=place,
+            message=message,
+            at=anyio.current_time(),
+            wall=self._record.now,
+            epoch=epoch,
+            is_held=is_held,
+            is_recovered=is_recovered,
+        )
 
     async def _carry(self, chat: ChatId, arrived: _Arrived) -> None:
         if arrived.is_held:
-            await self._gap.wait_free(chat)
+            await self._gap.wait_free(chat, arrived.at)
         message = arrived.message
         if message is None:
             await self._move_mark(arrived)
@@ -228,7 +247,9 @@ class Inbound:
         return done
 
     def _mark_of(self, arrived: _Arrived) -> Mark | None:
-        may_move = arrived.epoch == self._epoch and not self._is_blocked(arrived.place.chat)
+        chat = arrived.place.chat
+        is_known = arrived.is_recovered or chat not in self.unread
+        may_move = arrived.epoch == self._epoch and is_known and not self._is_blocked(chat)
         return arrived.place.mark if may_move else None
 
     def _is_blocked(self, chat: ChatId) -> bool:

@@ -80,6 +80,8 @@ class _Waiting:
     """It is with the gateway now, or its fate is being recorded."""
     doubt: Doubt | None = None
     """It was given to the gateway, and nobody knows yet whether that had its effect."""
+    said: str = ""
+    """What the gateway said last when it did not send it."""
     is_asked_about: int = 0
     """How often its number was looked up in vain."""
 
@@ -229,17 +231,21 @@ class Outbound:
             case Verdict.REFUSED:
                 return REFUSED_BY_WHATSAPP
             case Verdict.ABSENT:
-                self._not_sent_after_all(waiting, doubt)
-                return None
-        if anyio.current_time() - waiting.since < self._policy.settle_longest:
+                return self._not_sent_after_all(waiting, doubt)
+        if anyio.current_time() - doubt.since < self._policy.settle_longest:
             raise _TryAgainError
         self._settling.give_up(doubt)
         return UNSETTLED
 
-    def _not_sent_after_all(self, waiting: _Waiting, doubt: Doubt) -> None:
+    def _not_sent_after_all(self, waiting: _Waiting, doubt: Doubt) -> Death | None:
+        """Have it sent again, unless that failed too often."""
         waiting.doubt = None
+        waiting.refusals += 1
+        if waiting.refusals >= self._policy.attempts:
+            return Death(reason="NotSent", message=f"it was not sent, {waiting.attempts} times: {waiting.said}")
         if doubt.stanza is not None:  # perhaps the gateway takes no name for this chat
             _remember(self._nameless, doubt.chat)
+        return None
 
     async def _unreachable(self, waiting: _Waiting) -> Death | None:
         """Look a number up before the first message to somebody who never wrote."""
@@ -305,6 +311,8 @@ class Outbound:
             waiting.doubt = None
             self._put_in_air(waiting, is_in_air=False)
             return None if outcome.reason == SUPERSEDED else outcome
+        if isinstance(outcome, Sent) and stanza in outcome.stanzas:
+            self._settling.honours_names = True
         return outcome
 
     async def _give_to_gateway(self, reply: Reply, stanza: StanzaId | None, is_ours: MayLeave) -> SendOutcome:
@@ -330,14 +338,19 @@ class Outbound:
         begun = reply.source.begun
         if begun is None:
             return None
-        began = anyio.current_time() - max(0.0, self._record.now - begun.at)
+        now, wall, policy = anyio.current_time(), self._record.now, self._policy
+        is_known = begun.at > 0
+        age = max(0.0, wall - begun.at) if is_known else policy.settle_longest
         return Doubt(
             chat=reply.chat,
             text=reply.text,
             stanza=_stanza_of(reply) if begun.is_named else None,
-            began=began,
-            began_at=begun.at,
-            ended_by=began + self._policy.settle_quiet,
+            began=now - age,
+            began_at=wall - age,
+            ended_by=(now - age if is_known else now) + policy.settle_quiet,
+            since=now,
+            agent_id=reply.agent_id,
+            entry=reply.source.entry,
         )
 
     def _doubt_from_now(self, reply: Reply, stanza: StanzaId | None) -> Doubt:
@@ -349,6 +362,9 @@ class Outbound:
             began=now,
             began_at=self._record.now,
             ended_by=now + self._policy.settle_quiet,
+            since=now,
+            agent_id=reply.agent_id,
+            entry=reply.source.entry,
         )
 
     def _put_in_air(self, waiting: _Waiting, *, is_in_air: bool) -> None:
@@ -369,6 +385,7 @@ class Outbound:
         if isinstance(outcome, NotSent):
             return Death(reason=outcome.reason, message=outcome.message)
         if isinstance(outcome, Unknown):
+            waiting.said = outcome.message
             self._find_out(waiting, has_ended=outcome.has_ended)
             raise _TryAgainError
         return await self._confirmed(outcome, waiting)

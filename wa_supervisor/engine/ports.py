@@ -294,8 +294,11 @@ class Receipts(Protocol):
         Several daemons may hear the same ack: it is told once. Raises `StoreUnavailableError`.
         """
 
-    async def is_ours(self, gateway: GatewayName, stanza: StanzaId) -> bool:
-        """Say whether a message is remembered as sent for some reply. Raises `StoreUnavailableError`."""
+    async def receipt_of(self, gateway: GatewayName, stanza: StanzaId) -> Receipt | None:
+        """Give what was told first of a message that is remembered as sent for some reply.
+
+        Raises `StoreUnavailableError`.
+        """
 
     async def tell(self, receipt: Receipt) -> None:
         """Tell the agent something of a reply that was not sent. Raises `StoreUnavailableError`; may repeat it then."""

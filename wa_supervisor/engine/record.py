@@ -8,6 +8,7 @@ do: carry that out; the keeper and the session's life look here.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from copy import copy
@@ -61,6 +62,8 @@ class Record:
         self.traffic = Counters()
         self.serving = Switch()
         """On while replies may be sent."""
+        self.serving_since = -math.inf
+        """Since when it is on, by the engine's clock."""
         self.restarts = 0
         self.attempt = 0
         self.budget: Budget | None = None
@@ -209,6 +212,8 @@ class Record:
         if target is not State.QUARANTINED:
             self.given_up = None
         if target is not State.DRAINING:  # what waits may still go out while draining
+            if is_serving(target) and not self.serving.is_on:
+                self.serving_since = anyio.current_time()
             self.serving.turn(on=is_serving(target))
         step = Transition(
             at=now,

@@ -306,6 +306,7 @@ class Session:
         services = self._services
         return Settling(
             integration=integration,
+            record=self._record,
             gateway=self._line,
             gate=self._room.gate,
             acks=self._room.feed.acks,

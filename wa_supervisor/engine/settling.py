@@ -24,13 +24,14 @@ from wa_supervisor.domain.chat_history import Found
 from wa_supervisor.domain.errors import GatewayAnswerError, GatewayTimeoutError, WaSupervisorError
 from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.messages import OwnMessage
-from wa_supervisor.domain.names import ChatId, StanzaId
+from wa_supervisor.domain.names import AgentId, ChatId, StanzaId
 from wa_supervisor.domain.observations import Observer, OutcomeSettled
 from wa_supervisor.engine.acks import Acks
 from wa_supervisor.engine.gate import Gate
 from wa_supervisor.engine.line import Line
 from wa_supervisor.engine.policies import OutboundPolicy
 from wa_supervisor.engine.ports import Receipts
+from wa_supervisor.engine.record import Record
 from wa_supervisor.engine.situation import access_of
 
 REMEMBERED = 500
@@ -41,6 +42,9 @@ CLOCKS_APART = 5
 
 PAGE, PAGES = 20, 5
 """Messages of the chat read at once, and pages read at most: the send was the last thing that happened there."""
+
+PAGES_LOAD = 3
+"""Times that a chat may take to show a message, within which a page that connected is not believed to be complete."""
 
 FIRST_LOOK, LONGEST_PAUSE = 1.0, 30.0
 """Seconds before the first look at the history, and the longest pause between two; each is twice the one before."""
@@ -71,6 +75,11 @@ class Doubt:
     """The same in seconds since the epoch."""
     ended_by: float
     """When it certainly can have no effect any more, by the engine's clock."""
+    since: float
+    """When it began to be doubted in this process, by the engine's clock."""
+    agent_id: AgentId
+    entry: str | None
+    """Of the reply's stream, if it has one."""
     absent_since: float | None = None
     """Since when, by the engine's clock, looks do not find it although the call has ended."""
     pause: float = FIRST_LOOK
@@ -85,6 +94,7 @@ class Settling:
         self,
         *,
         integration: Integration,
+        record: Record,
         gateway: Line,
         gate: Gate,
         acks: Acks,
@@ -102,6 +112,9 @@ class Settling:
         self._policy = policy
         self._settle = settle
         self._observe = observe
+        self._record = record
+        self.honours_names = False
+        """Whether the gateway is known to take names: then a named message is looked for by nothing else."""
         self._own: OrderedDict[StanzaId, OwnMessage] = OrderedDict()
 
     def __repr__(self) -> str:
@@ -148,15 +161,21 @@ class Settling:
 
     async def _stanza_among(self, doubt: Doubt, own: Sequence[OwnMessage]) -> StanzaId | None:
         """Give the stanza of the one that has the text, the last one first, if it is nothing else's."""
+        if doubt.stanza is not None and self.honours_names:
+            return None
+        last = doubt.began_at + (doubt.ended_by - doubt.began)  # what comes later is somebody else's
         for message in reversed(own):
-            if message.text.strip() != doubt.text.strip() or message.place.at < doubt.began_at - CLOCKS_APART:
-                continue
-            if not self._acks.is_sent(message.stanza) and not await self._is_recorded(message.stanza):
+            is_in_time = doubt.began_at - CLOCKS_APART <= message.place.at <= last + CLOCKS_APART
+            if is_in_time and message.text.strip() == doubt.text.strip() and await self._may_be_it(message, doubt):
                 return message.stanza
         return None
 
-    async def _is_recorded(self, stanza: StanzaId) -> bool:
-        return await self._receipts.is_ours(self.integration.gateway, stanza)
+    async def _may_be_it(self, message: OwnMessage, doubt: Doubt) -> bool:
+        """Whether a message is not known to be for another reply; it may be known to be for this one."""
+        recorded = await self._receipts.receipt_of(self.integration.gateway, message.stanza)
+        if recorded is not None:
+            return doubt.entry is not None and (recorded.agent_id, recorded.entry) == (doubt.agent_id, doubt.entry)
+        return not self._acks.is_sent(message.stanza)
 
     async def _look_at_history(self, doubt: Doubt) -> Verdict:
         began = anyio.current_time()
@@ -198,6 +217,8 @@ class Settling:
             rows = await self._gateway.chats(access_of(self.integration), count=PAGE)
         except WaSupervisorError:
             return None
+        if not rows:
+            return None  # the page has not loaded its chats
         may_be_it = (row for row in rows if row.chat == doubt.chat or row.at >= doubt.began_at - CLOCKS_APART)
         return None if any(may_be_it) else []
 
@@ -209,7 +230,13 @@ class Settling:
         return Verdict.SENT if ack > 0 else Verdict.OPEN  # pending: it may still go out
 
     async def _absent(self, doubt: Doubt, began: float) -> Verdict:
+        if doubt.stanza in self._own:  # it was there, so it is not for a look to say that it was not
+            return Verdict.OPEN
         if began < doubt.ended_by and not await self._has_begun_anew(doubt):
+            return Verdict.OPEN
+        loaded = self._record.serving_since + PAGES_LOAD * self._settle
+        if began < loaded:  # a page that has only just connected may not show its chats yet
+            doubt.absent_since = None
             return Verdict.OPEN
         if doubt.absent_since is None:
             doubt.absent_since = began

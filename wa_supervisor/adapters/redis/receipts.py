@@ -10,6 +10,7 @@ succeeded, and would tell no other agent.
 from __future__ import annotations
 
 import logging
+from typing import cast
 
 import msgspec
 
@@ -48,9 +49,13 @@ class RedisReceipts:
         self._complain(answer)
         return bool(answer)
 
-    async def is_ours(self, gateway: GatewayName, stanza: StanzaId) -> bool:
-        """Say whether a message is remembered. Raises `StoreUnavailableError`."""
-        return bool(await self._client.call(b"EXISTS", self._keys.sent(gateway, stanza)))
+    async def receipt_of(self, gateway: GatewayName, stanza: StanzaId) -> Receipt | None:
+        """Give what was told first of a remembered message. Raises `StoreUnavailableError`."""
+        answer = await self._client.call(b"HGET", self._keys.sent(gateway, stanza), b"receipt")
+        try:
+            return None if answer is None else msgspec.json.decode(cast("bytes", answer), type=Receipt)
+        except msgspec.DecodeError:  # somebody's writing
+            return None
 
     async def tell(self, receipt: Receipt) -> None:
         """Tell something of a reply that was not sent. Raises `StoreUnavailableError`; repeating tells it twice."""
