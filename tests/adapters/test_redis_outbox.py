@@ -248,11 +248,10 @@ class TestBrokenKeys:
         async with listening(store, store.outbox, SALES) as told:
             await told.until(b"reply")
         await store.client.call(b"HSET", b"wa:sending:sales", entry.encode(), mark)
-        for _ in range(2):
-            async with real_store(redis_url) as again, listening(again, again.outbox, SALES) as told:
-                await told.until(b"reply")
-                assert told.replies[0].begun == Begun(at=0.0, is_named=False)
-                assert await again.outbox.begin(told.replies[0], is_named=True) is not None
+        async with real_store(redis_url) as again, listening(again, again.outbox, SALES) as told:
+            await told.until(b"reply")
+            assert told.replies[0].begun == Begun(at=0.0, is_named=False)
+            assert await again.outbox.begin(told.replies[0], is_named=True) is not None
 
     async def test_a_stream_that_is_deleted_is_made_anew(self, store: RedisStore) -> None:
         async with listening(store, store.outbox, SALES, SUPPORT) as told:
@@ -370,6 +369,19 @@ class TestOtherDaemons:
                     await add(store, fence)
                     await eventually(partial(is_delivered, to_two, to_three, fence))
             assert (to_two.payloads + to_three.payloads).count(b"left") == 1
+
+
+async def test_what_is_given_back_for_an_agent_that_went_elsewhere_is_taken_over_by_whoever_follows_it(
+    store: RedisStore, redis_url: str
+) -> None:
+    await store.board.announce(alive("one"), 60)
+    async with listening(store, store.outbox, SALES) as told:
+        await add(store, b"moved")
+        await told.until(b"moved")
+        store.outbox.follow(frozenset())
+        store.outbox.give_back(told.replies[0])
+        async with real_store(redis_url, "two") as other, listening(other, other.outbox, SALES) as elsewhere:
+            await elsewhere.until(b"moved")
 
 
 async def only_consumer(store: RedisStore, name: bytes) -> bool:

@@ -108,14 +108,12 @@ class FakeGateway(Scripted):
         self.listed_as: dict[ChatId, ChatId] = {}
         """Chats that answers name otherwise than events do."""
         self.missing_numbers: set[ChatId] = set()
-        self.refuses_names = False
-        """Whether a send that names its message fails with 500, and sends nothing."""
+        self.refuses_names = self.ignores_names = False
+        """Whether a send that names its message fails with 500 and sends nothing, or gets another name."""
         self.later: list[tuple[float, FakeSession, SentText, StanzaId | None]] = []
         """Sends that take their effect at a moment to come."""
         self.moves: list[tuple[ChatId, str]] = []
         """Who writes what as soon as a page of chats was given; one for each page."""
-        self.ignores_names = False
-        """Whether messages get names of the gateway's own, whatever they were to be named."""
         self.most_at_once: Counter[str] = Counter()
         """Calls of a method that were under way at the same time, at most."""
         self._under_way: Counter[str] = Counter()

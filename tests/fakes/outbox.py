@@ -112,8 +112,7 @@ class FakeAgentOutbox(Scripted):
             if entry is None:
                 return None
             self.begun.append(reply)
-            before = entry.begun or Begun(at=self.wall(), is_named=True)
-            entry.begun = Begun(at=before.at, is_named=before.is_named and is_named)
+            entry.begun = Begun(at=self.wall(), is_named=is_named)
             return lambda: self.may_leave and self._entry(reply) is not None
 
     async def undo(self, reply: IncomingReply) -> None:

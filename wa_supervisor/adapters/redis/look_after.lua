@@ -9,6 +9,7 @@
 
 local group, me, idle, announced, bound, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local left, long = {}, {}
+local FORGOTTEN = 20  -- times as idle as a dead daemon's before a living one's is taken
 
 local function fields_of(flat)
   local fields = {}
@@ -25,8 +26,11 @@ local function take_stock(number, key, consumers)
     local is_dead = consumer.name ~= me and redis.call('EXISTS', announced .. consumer.name) == 0
     if is_dead and consumer.pending == 0 and consumer.idle >= idle then
       redis.call('XGROUP', 'DELCONSUMER', key, group, consumer.name)
-    elseif is_dead then
-      for _, row in ipairs(redis.call('XPENDING', key, group, 'IDLE', idle, '-', '+', most, consumer.name)) do
+    elseif consumer.name ~= me and consumer.pending > 0 then
+      -- One that lives may have forgotten a reply whose session went elsewhere. Taking it harms nothing: before
+      -- anything is sent, it is asked whose it is.
+      local longest = is_dead and idle or idle * FORGOTTEN
+      for _, row in ipairs(redis.call('XPENDING', key, group, 'IDLE', longest, '-', '+', most, consumer.name)) do
         found[#found + 1] = row[1]
       end
     end

@@ -14,8 +14,10 @@ it is unsettled; `give_back` returns one that will not be settled by whoever too
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import anyio
 
 from wa_supervisor.adapters.redis.client import RedisClient
 from wa_supervisor.adapters.redis.elapsed import boot_seconds
@@ -39,6 +41,8 @@ class RedisAgentOutbox:
         self._agents: dict[bytes, AgentId] = {}
         self._under_way = UnderWay()
         self._listening: Listening | None = None
+        self._left: deque[IncomingReply] = deque(maxlen=SETTLED_REMEMBERED)
+        self._has_left = anyio.Event()
 
     def follow(self, agents: frozenset[AgentId]) -> None:
         """Listen to exactly these agents from now on."""
@@ -54,7 +58,10 @@ class RedisAgentOutbox:
         self._listening = listening
         try:
             await run_together(
-                lambda: self._subscription.listen(listening.hear), listening.keep_time, listening.read_streams
+                lambda: self._subscription.listen(listening.hear),
+                listening.keep_time,
+                listening.read_streams,
+                self._let_go,
             )
         finally:
             self._listening = None
@@ -89,11 +96,27 @@ class RedisAgentOutbox:
 
     def give_back(self, reply: IncomingReply) -> None:
         """Return an unsettled entry: it is delivered again, perhaps to a session that can send it."""
-        if reply.entry is not None:
-            self._under_way.end(reply.agent_id, reply.entry)
-            if self._listening is not None:
-                self._listening.look_back(reply.agent_id)
+        if reply.entry is None:
+            return
+        self._under_way.end(reply.agent_id, reply.entry)
+        if reply.agent_id not in self._agents.values():  # whoever follows its agent now is to have it
+            self._left.append(reply)
+            self._has_left.set()
+        elif self._listening is not None:
+            self._listening.look_back(reply.agent_id)
 
+    async def _let_go(self) -> None:
+        """Give what was given back for agents that are not followed any more to nobody, from whom others take it."""
+        while True:
+            while self._left:
+                await self.pass_on(self._left[0], NOBODY)
+                self._left.popleft()
+            self._has_left = anyio.Event()
+            await self._has_left.wait()
+
+
+NOBODY = "nobody"
+"""Consumer that no daemon is: what it has is taken over as a dead daemon's is."""
 
 SURELY_OURS = 0.75
 """Share of the time after which an entry may be taken over in which it certainly still is ours."""
