@@ -115,7 +115,7 @@ async def test_told_to_stop_it_counts_what_there_is(folder: Path) -> None:
 @needs_servers
 @pytest.mark.anyio
 async def test_a_reply_that_never_arrives_is_counted_as_lost(folder: Path) -> None:
-    options = DemoOptions(sessions=4, seconds=1.0, pause=0.2, quiet=0.5)
+    options = DemoOptions(sessions=4, seconds=1.0, pause=0.2, quiet=3.0)
     async with showing(options, folder) as show:
         scene = await show.until_up()
         await script(scene, "fault", fault={"route": "send-message", "answer": "empty", "times": 1})

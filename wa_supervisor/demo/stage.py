@@ -62,7 +62,7 @@ def settings_for(
             alive_evidence=1.0,
             backoff_initial=0.5,
         ),
-        inbound=InboundSettings(catch_up_settle=0.5),
+        inbound=InboundSettings(catch_up_settle=0.1),
         outbound=OutboundSettings(min_gap=0.05, jitter=0.05, per_minute=600),
         status=StatusSettings(ttl=15.0, refresh=3.0),
         admin=AdminSettings(port=0),

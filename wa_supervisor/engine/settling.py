@@ -20,7 +20,8 @@ from enum import Enum
 
 import anyio
 
-from wa_supervisor.domain.chat_history import Found
+from wa_supervisor.domain.chat_history import ChatRow, Found
+from wa_supervisor.domain.chats import ChatKind, chat_kind
 from wa_supervisor.domain.errors import GatewayAnswerError, GatewayTimeoutError, WaSupervisorError
 from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.messages import OwnMessage
@@ -219,8 +220,7 @@ class Settling:
             return None
         if not rows:
             return None  # the page has not loaded its chats
-        may_be_it = (row for row in rows if row.chat == doubt.chat or row.at >= doubt.began_at - CLOCKS_APART)
-        return None if any(may_be_it) else []
+        return None if any(_may_be_it(row, doubt) for row in rows) else []
 
     def _found(self, doubt: Doubt, stanza: StanzaId, ack: int) -> Verdict:
         doubt.absent_since, doubt.found = None, stanza
@@ -261,3 +261,12 @@ class Settling:
                 seconds=max(0.0, anyio.current_time() - doubt.began),
             )
         )
+
+
+_TWO_NAMES = frozenset({ChatKind.PERSON, ChatKind.LID})
+
+
+def _may_be_it(row: ChatRow, doubt: Doubt) -> bool:
+    """Whether a row may be the chat that the send went to: a person's may be listed under another id of theirs."""
+    kinds = frozenset({chat_kind(row.chat), chat_kind(doubt.chat)})
+    return row.chat == doubt.chat or (kinds == _TWO_NAMES and row.at >= doubt.began_at - CLOCKS_APART)
