@@ -83,8 +83,10 @@ async def test_it_is_read_from_a_server_as_it_is_set() -> None:
     with own_server() as server:
         async with real_store(server.url) as store:
             assert await store.persistence() == persistence(appendonly=False, appendfsync="everysec")
+    # Switched on while it runs, it would begin to write files in the background.
+    with own_server("--appendonly", "yes") as server:
+        async with real_store(server.url) as store:
             for name, value in (
-                (b"appendonly", b"yes"),
                 (b"appendfsync", b"no"),
                 (b"save", b"3600 1"),
                 (b"maxmemory", b"1gb"),
