@@ -117,6 +117,8 @@ class Settling:
         self.honours_names = False
         """Whether the gateway is known to take names: then a named message is looked for by nothing else."""
         self._own: OrderedDict[StanzaId, OwnMessage] = OrderedDict()
+        self._shown_at: dict[StanzaId, float] = {}
+        """When each was shown, by the engine's clock."""
 
     def __repr__(self) -> str:
         return f"<Settling {self.integration.id}>"
@@ -124,10 +126,12 @@ class Settling:
     def own_seen(self, message: OwnMessage) -> None:
         """Remember an own message that the gateway showed."""
         self._own[message.stanza] = message
+        self._shown_at[message.stanza] = anyio.current_time()
         if message.ack:
             self._acks.take(message.stanza, message.ack)
         if len(self._own) > REMEMBERED:
-            self._own.popitem(last=False)
+            oldest, _ = self._own.popitem(last=False)
+            del self._shown_at[oldest]
 
     async def look(self, doubt: Doubt) -> Verdict:
         """Wait a while for WhatsApp's word, then look at the chat. Raises `StoreUnavailableError`."""
@@ -230,8 +234,9 @@ class Settling:
         return Verdict.SENT if ack > 0 else Verdict.OPEN  # pending: it may still go out
 
     async def _absent(self, doubt: Doubt, began: float) -> Verdict:
-        if doubt.stanza in self._own:  # it was there, so it is not for a look to say that it was not
-            return Verdict.OPEN
+        shown_at = self._shown_at.get(doubt.stanza) if doubt.stanza else None
+        if shown_at is not None and shown_at > self._record.serving_since:
+            return Verdict.OPEN  # this very page showed it: it is not for a look to say that it is not there
         if began < doubt.ended_by and not await self._has_begun_anew(doubt):
             return Verdict.OPEN
         loaded = self._record.serving_since + PAGES_LOAD * self._settle
