@@ -16,7 +16,6 @@ from wa_supervisor.cli.exits import Exit
 from wa_supervisor.cli.failing import CommandError
 from wa_supervisor.cli.letters import Kept, table
 from wa_supervisor.domain.dead_letters import LONGEST_PAYLOAD, DeadLetter, NoReplay, Replay, replay_of
-from wa_supervisor.engine import dead_letter_office
 
 CHAT = "5511988887777@c.us"
 
@@ -317,10 +316,6 @@ def test_what_is_no_reply_or_was_no_text_is_refused() -> None:
         assert isinstance(replay_of(one, even_if_sent=True), NoReplay)
     assert isinstance(replay_of(letter()), Replay)
     assert "hello" not in repr(replay_of(letter())) + repr(letter())
-
-
-def test_a_letter_keeps_as_much_as_is_kept_of_a_payload() -> None:
-    assert dead_letter_office.LONGEST_PAYLOAD == LONGEST_PAYLOAD
 
 
 def test_a_letter_that_cannot_be_read_can_only_be_dropped(room: CliRoom) -> None:

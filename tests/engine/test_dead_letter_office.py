@@ -8,11 +8,12 @@ import anyio
 import pytest
 
 from tests.engine.harness import Carriage, agent, cancel_after, reply, said, wall
+from wa_supervisor.domain.dead_letters import LONGEST_PAYLOAD
 from wa_supervisor.domain.errors import StoreUnavailableError
 from wa_supervisor.domain.names import ChatId
 from wa_supervisor.domain.observations import ReplyDead, Trouble
 from wa_supervisor.domain.replies import IncomingReply
-from wa_supervisor.engine.dead_letter_office import LONGEST_PAYLOAD, RECORD_TIMEOUT, Death
+from wa_supervisor.engine.dead_letter_office import RECORD_TIMEOUT, Death
 
 pytestmark = pytest.mark.anyio
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from wa_supervisor.domain.dead_letters import DeadLetter
+from wa_supervisor.domain.dead_letters import LONGEST_PAYLOAD, DeadLetter
 from wa_supervisor.domain.errors import TemporaryError
 from wa_supervisor.domain.integration import Integration
 from wa_supervisor.domain.observations import Observer, ReplyDead, Trouble
@@ -17,9 +17,6 @@ from wa_supervisor.domain.receipts import Fate, Receipt
 from wa_supervisor.domain.replies import IncomingReply, Reply
 from wa_supervisor.engine.ports import AgentOutbox, DeadLetters, Receipts
 from wa_supervisor.engine.retrying import insist
-
-LONGEST_PAYLOAD = 65_536
-"""Characters of a payload that are kept: a whole text fits, a flood of megabytes does not."""
 
 RECORD_TIMEOUT = 4.0
 """Seconds that recording a reply's fate may take once everything is being cancelled: less than

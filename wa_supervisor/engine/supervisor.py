@@ -77,13 +77,7 @@ class Supervisor:
         self._claims = Claims()
         self._yard = Yard()
         self._guarding = Guarding(policy, observe)
-        self._router = ReplyRouter(
-            inbox=services.inbox,
-            outbox=outbox,
-            office=services.office,
-            observe=observe,
-            elsewhere=self._elsewhere,
-        )
+        self._router = self._make_router()
         self._publishing = Publishing(services.inbox, services.inbound, observe)
         self._keepers: dict[IntegrationId, Keeper] = {}
         orders = Orders(keepers=self._keepers, guarding=self._guarding, reconcile_soon=self._bell.ring, wall=wall)
@@ -286,6 +280,16 @@ class Supervisor:
             if isinstance(keeper.wanted, Integration) and keeper.wanted.agent_id == agent and not keeper.wanted.paused
         }
         return {name: lease.holder for name, lease in leases.items() if lease is not None and not lease.is_ours}
+
+    def _make_router(self) -> ReplyRouter:
+        services = self._services
+        return ReplyRouter(
+            inbox=services.inbox,
+            outbox=self._outbox,
+            office=services.office,
+            observe=self._observe,
+            elsewhere=self._elsewhere,
+        )
 
     def _is_surely_ours(self, name: IntegrationId) -> bool:
         return self._tenancy is None or self._tenancy.is_surely_ours(name)
